@@ -1,0 +1,5 @@
+"""`python -m edgegal`."""
+
+from edgegal.cli import main
+
+main()

@@ -1,0 +1,255 @@
+"""The manifest of a bundle: what each network takes, gives, and was measured to do.
+
+``bundle.json`` is the one schema; its models refuse unknown fields, so a misspelt key is an error and not a default.
+"""
+
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from edgegal.anchors import AnchorSpec
+from edgegal.preprocess import Preprocess
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "ClassifierDescription",
+    "ClassifierStage",
+    "Description",
+    "DetectorDescription",
+    "DetectorStage",
+    "EvaluationSet",
+    "FileRecord",
+    "Format",
+    "Manifest",
+    "Measured",
+    "Parity",
+    "Precision",
+    "Provenance",
+    "Quantization",
+    "StageName",
+    "Tensor",
+    "Variant",
+]
+
+SCHEMA_VERSION = "1.0"
+
+Format = Literal["tflite", "onnx", "openvino"]
+Precision = Literal["fp32", "fp16", "dynamic", "int8", "int16x8"]
+StageName = Literal["detector", "classifier"]
+
+
+def _contained(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+        raise ValueError(f"path {path!r} leaves the bundle")
+    return path
+
+
+BundlePath = Annotated[str, AfterValidator(_contained)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRecord(_Model):
+    """A file of the bundle, by its path inside it."""
+
+    path: BundlePath
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Tensor(_Model):
+    """An input or output of a variant.
+
+    `role` is what edgegal calls it (``input``, ``probabilities``, ``boxes``, ``scores``), `name` what the file does.
+    """
+
+    role: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Quantization(_Model):
+    """How a variant was quantised, enough to do it again."""
+
+    recipe: str = Field(description="Tool and options, in words a reader can look up.")
+    calibration: str = Field(description="Dataset and split the activation ranges were read from.")
+    calibration_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the calibration pictures.")
+    samples: int = Field(ge=1)
+    seed: int
+
+
+class Measured(_Model):
+    """Where and when a figure was taken."""
+
+    runtime: str
+    runtime_version: str
+    machine: str = Field(description="Architecture and processor model.")
+    cpu_flags: tuple[str, ...] = Field(description="Instruction sets that change integer kernels.")
+    executed_precision: str
+
+
+class Parity(_Model):
+    """A variant's outputs against the float Keras model's on the same real pictures."""
+
+    samples: int = Field(ge=1)
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    sqnr_db: float | None = Field(description="None when the outputs are equal.")
+    agreement: float = Field(
+        ge=0, le=1, description="Same top class (classifier) or same boxes at IoU .5 (detector), as a share."
+    )
+    threshold: float = Field(description="Least agreement accepted for this precision.")
+    measured: Measured
+
+
+class Accuracy(_Model):
+    """One metric of one variant on one split."""
+
+    metric: str
+    value: float
+    low: float = Field(description="Lower end of the 95 % interval.")
+    high: float = Field(description="Upper end of the 95 % interval.")
+    dataset: str
+    split: str
+    n: int
+    seed: int
+    measured: Measured
+
+
+class Variant(_Model):
+    """One exported form of a network. The first file is the one to load; the others must lie beside it."""
+
+    name: str = Field(pattern=r"^[a-z0-9.-]+$")
+    format: Format
+    precision: Precision
+    files: tuple[FileRecord, ...] = Field(min_length=1)
+    inputs: tuple[Tensor, ...] = Field(min_length=1)
+    outputs: tuple[Tensor, ...] = Field(min_length=1)
+    quantization: Quantization | None = None
+    parity: Parity | None = None
+    accuracy: tuple[Accuracy, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(f.bytes for f in self.files)
+
+
+class Provenance(_Model):
+    """Where the weights come from."""
+
+    architecture: str
+    parameters: int
+    datasets: tuple[str, ...]
+    dataset_sha256: str
+    seed: int
+    versions: dict[str, str]
+    trained: datetime
+
+
+class EvaluationSet(_Model):
+    """Labelled pictures that travel in the bundle."""
+
+    description: str
+    n: int
+    files: tuple[FileRecord, ...]
+
+
+class Description(_Model):
+    """What a trained network is, whatever form its weights take. Stands beside a ``.keras`` file as ``model.json``."""
+
+    labels: tuple[str, ...] = Field(min_length=1)
+    scheme: str
+    preprocess: Preprocess
+    provenance: Provenance
+
+
+class ClassifierDescription(Description):
+    """Crop in, class probabilities out."""
+
+    task: Literal["classification"] = "classification"
+    temperature: float = Field(default=1.0, gt=0, description="Probabilities are raised to 1/T and renormalised.")
+
+
+class DetectorDescription(Description):
+    """Tile in, box codes and scores out; decoding and suppression happen outside the graph."""
+
+    task: Literal["detection"] = "detection"
+    anchors: AnchorSpec
+    score_threshold: float = Field(default=0.5, ge=0, le=1)
+    iou_threshold: float = Field(default=0.45, ge=0, le=1)
+    max_detections: int = Field(default=100, ge=1)
+    tile_overlap: int = Field(default=64, ge=0)
+
+
+class _Deployed(_Model):
+    """The exported forms of a network."""
+
+    variants: tuple[Variant, ...] = Field(min_length=1)
+    evaluation: EvaluationSet | None = None
+
+    @model_validator(mode="after")
+    def _variants_are_told_apart(self) -> Self:
+        names = [v.name for v in self.variants]
+        double = {n for n in names if names.count(n) > 1}
+        if double:
+            raise ValueError(f"two variants are called {', '.join(sorted(double))}")
+        return self
+
+
+class ClassifierStage(ClassifierDescription, _Deployed):
+    """A classifier in a bundle."""
+
+
+class DetectorStage(DetectorDescription, _Deployed):
+    """A detector in a bundle."""
+
+
+class Manifest(_Model):
+    """``bundle.json``."""
+
+    schema_version: str = Field(default=SCHEMA_VERSION, pattern=r"^\d+\.\d+$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    version: str
+    created: datetime
+    description: str
+    licence: str
+    detector: DetectorStage | None = None
+    classifier: ClassifierStage | None = None
+
+    @model_validator(mode="after")
+    def _has_a_stage(self) -> "Manifest":
+        if self.detector is None and self.classifier is None:
+            raise ValueError("a bundle holds a detector, a classifier or both")
+        return self
+
+    @property
+    def stages(self) -> dict[StageName, DetectorStage | ClassifierStage]:
+        """The stages present, in the order they run."""
+        found: dict[StageName, DetectorStage | ClassifierStage] = {}
+        if self.detector is not None:
+            found["detector"] = self.detector
+        if self.classifier is not None:
+            found["classifier"] = self.classifier
+        return found
+
+    def files(self) -> tuple[FileRecord, ...]:
+        """Every file the manifest answers for."""
+        records: list[FileRecord] = []
+        for stage in self.stages.values():
+            for variant in stage.variants:
+                records.extend(variant.files)
+            if stage.evaluation is not None:
+                records.extend(stage.evaluation.files)
+        return tuple(records)

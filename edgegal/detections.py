@@ -1,0 +1,115 @@
+"""One container for detections, and the geometry of boxes.
+
+Boxes are ``x0, y0, x1, y1`` in pixels, continuous coordinates: 0, 0 is the outer corner of the top-left pixel, so a
+box covering that pixel alone is ``0, 0, 1, 1``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Detections", "iou_matrix", "non_maximum_suppression"]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes with scores and classes.
+
+    Attributes
+    ----------
+    boxes
+        ``(n, 4)`` float32.
+    scores
+        ``(n,)`` float32 in 0-1.
+    classes
+        ``(n,)`` int32, indices into the detector's labels.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.classes.shape != (n,):
+            raise ValueError(
+                f"boxes {self.boxes.shape}, scores {self.scores.shape} and classes {self.classes.shape} do not agree"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def empty(cls) -> "Detections":
+        """No detections."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Detections"]) -> "Detections":
+        """All detections of `parts`, in order."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            np.concatenate([p.boxes for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            np.concatenate([p.classes for p in parts]),
+        )
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.integer]) -> "Detections":
+        """The detections a mask or index array picks, in its order."""
+        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
+
+    def above(self, score: float) -> "Detections":
+        """The detections scoring at least `score`."""
+        return self.select(self.scores >= score)
+
+    def moved(self, dx: float, dy: float, scale: float = 1.0) -> "Detections":
+        """Boxes multiplied by `scale`, then moved by `dx`, `dy`."""
+        shift = np.array([dx, dy, dx, dy], np.float32)
+        return Detections(self.boxes * np.float32(scale) + shift, self.scores, self.classes)
+
+    def clipped(self, width: int, height: int) -> "Detections":
+        """Boxes cut to a ``width x height`` picture; those wholly outside are dropped."""
+        boxes = np.clip(self.boxes, 0, np.array([width, height, width, height], np.float32))
+        keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return Detections(boxes, self.scores, self.classes).select(keep)
+
+    @property
+    def centres(self) -> NDArray[np.float32]:
+        """``(n, 2)`` box centres x, y."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    @property
+    def sizes(self) -> NDArray[np.float32]:
+        """``(n, 2)`` box widths and heights."""
+        return self.boxes[:, 2:] - self.boxes[:, :2]
+
+
+def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Intersection over union of every box of `a` ``(n, 4)`` with every box of `b` ``(m, 4)``; shape ``(n, m)``.
+
+    A pair whose union is empty counts 0.
+    """
+    corner0 = np.maximum(a[:, None, :2], b[None, :, :2])
+    corner1 = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.clip(corner1 - corner0, 0, None).prod(axis=2)
+    area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
+    area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
+    union = area_a[:, None] + area_b[None] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0).astype(np.float32)
+
+
+def non_maximum_suppression(detections: Detections, iou: float, limit: int = 100) -> Detections:
+    """Keep the best-scoring of the boxes of one class that overlap by more than `iou`; best first, `limit` at most."""
+    if not len(detections):
+        return detections
+    boxes = np.concatenate([detections.boxes[:, :2], detections.sizes], axis=1)
+    keep = cv2.dnn.NMSBoxesBatched(
+        boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), 0.0, iou, top_k=0
+    )
+    order = np.asarray(keep, dtype=np.int64).reshape(-1)
+    order = order[np.argsort(-detections.scores[order], kind="stable")]
+    return detections.select(order[:limit])

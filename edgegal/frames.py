@@ -1,0 +1,68 @@
+"""What a camera or a file delivers: pixels and what the header said about them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal.errors import FrameError
+
+__all__ = ["BayerPattern", "Frame", "View"]
+
+BayerPattern: TypeAlias = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
+
+View: TypeAlias = NDArray[np.uint8]
+"""Display-stretched picture, shape ``(height, width, 3)``, uint8, colour order RGB, row 0 at the top."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One exposure.
+
+    Attributes
+    ----------
+    pixels
+        ``(height, width)`` mono or Bayer, or ``(height, width, 3)`` RGB; any real dtype; row 0 at the top.
+    source
+        Where it came from, for people: a path, a device, a simulator's name.
+    index
+        Position in its stream, from 0.
+    time
+        Mid or start of exposure in UTC, timezone-aware; None when nobody said.
+    linear
+        True when values are proportional to light (a sensor's), False when already stretched for display.
+    bayer
+        Colour filter pattern of the top-left 2x2 block of a two-dimensional frame, else None.
+    exposure_s
+        Exposure time in seconds, if known.
+    pixel_scale
+        Arc seconds per pixel, if known.
+    target
+        Name of the object pointed at, if known.
+    """
+
+    pixels: NDArray[Any]
+    source: str
+    index: int = 0
+    time: datetime | None = None
+    linear: bool = True
+    bayer: BayerPattern | None = None
+    exposure_s: float | None = None
+    pixel_scale: float | None = None
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3) or 0 in shape:
+            raise FrameError(f"{self.source}: a frame is (h, w) or (h, w, 3) pixels, not {shape}")
+        if self.pixels.dtype.kind not in "uif":
+            raise FrameError(f"{self.source}: pixels of type {self.pixels.dtype} are not numbers")
+        if self.time is not None and self.time.tzinfo is None:
+            raise FrameError(f"{self.source}: the time of a frame needs a time zone")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]

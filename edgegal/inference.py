@@ -1,0 +1,179 @@
+"""A bundle's networks as callables: view in, detections out; crops in, probabilities out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal import anchors, runtimes
+from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
+from edgegal.detections import Detections, non_maximum_suppression
+from edgegal.errors import BundleError, InputError
+from edgegal.frames import View
+from edgegal.preprocess import crop_square, network_input
+from edgegal.runtimes import RuntimeAdapter
+from edgegal.slicing import Slicing, detect_sliced
+
+__all__ = [
+    "Classifier",
+    "Detector",
+    "galaxy_crops",
+    "open_classifier",
+    "open_detector",
+    "open_variant",
+    "pick_variant",
+]
+
+# The smallest that runs well first: what a user gets who asked for nothing.
+_PRECISION_ORDER = ("int8", "fp16", "fp32", "dynamic", "int16x8")
+
+
+def pick_variant(
+    stage: DetectorStage | ClassifierStage, runtime: str | None = None, precision: str | None = None
+) -> tuple[Variant, runtimes.RuntimeEntry]:
+    """The variant and the runtime to run it with.
+
+    Parameters
+    ----------
+    stage
+        A stage of a manifest.
+    runtime
+        Runtime name; the best installed one that some variant fits when None.
+    precision
+        Precision wanted; int8 before fp16 before fp32 when None.
+
+    Raises
+    ------
+    InputError
+        No variant has the precision, or the runtime fits none.
+    MissingPartError
+        The runtime is not installed.
+    """
+    fitting = [v for v in stage.variants if precision is None or v.precision == precision]
+    if not fitting:
+        have = sorted({v.precision for v in stage.variants})
+        raise InputError(f"no {precision} variant in the bundle", f"use one of: {', '.join(have)}")
+    entry = runtimes.choose({v.format for v in fitting}, runtime)
+    candidates = [v for v in fitting if v.format == entry.format]
+    return min(candidates, key=lambda v: _PRECISION_ORDER.index(v.precision)), entry
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A galaxy detector: callable on one tile, or on a frame of any size through `detect`."""
+
+    stage: DetectorStage
+    variant: Variant
+    runtime: RuntimeAdapter
+    anchors: NDArray[np.float32]
+
+    @property
+    def slicing(self) -> Slicing:
+        """How frames are cut for this network."""
+        return Slicing(self.stage.preprocess.width, overlap=self.stage.tile_overlap, iou=self.stage.iou_threshold)
+
+    def __call__(self, tile: View, score_threshold: float | None = None) -> Detections:
+        """Detections on one picture of exactly the network's input size, best first, in its pixels."""
+        raw = self.raw(tile)
+        return decode_outputs(raw["boxes"][0], raw["scores"][0], self.anchors, self.stage, score_threshold)
+
+    def raw(self, tile: View) -> dict[str, NDArray[np.float32]]:
+        """Box codes ``(1, a, 4)`` and scores ``(1, a, classes)`` by role."""
+        return _by_role(self.variant, self.runtime.infer(network_input(tile)))
+
+    def detect(self, view: View, score_threshold: float | None = None) -> Detections:
+        """Detections on a view of any size, in its pixels, best first."""
+        return detect_sliced(view, lambda tile: self(tile, score_threshold), self.slicing)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A morphology classifier: callable on crops of the network's input size."""
+
+    stage: ClassifierStage
+    variant: Variant
+    runtime: RuntimeAdapter
+
+    def __call__(self, crops: View) -> NDArray[np.float32]:
+        """Calibrated class probabilities ``(n, classes)`` of crops ``(n, size, size, 3)`` uint8 RGB."""
+        rows = [_by_role(self.variant, self.runtime.infer(network_input(crop)))["probabilities"][0] for crop in crops]
+        if not rows:
+            return np.zeros((0, len(self.stage.labels)), np.float32)
+        return tempered(np.stack(rows), self.stage.temperature)
+
+
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Softmax outputs ``(n, c)`` as if their logits had been divided by `temperature` (Guo et al. 2017)."""
+    powered = np.clip(probabilities, 1e-7, 1.0) ** np.float32(1 / temperature)
+    calibrated: NDArray[np.float32] = powered / powered.sum(axis=1, keepdims=True)
+    return calibrated
+
+
+def decode_outputs(
+    codes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    anchor_boxes: NDArray[np.float32],
+    stage: DetectorStage,
+    score_threshold: float | None = None,
+) -> Detections:
+    """Detections of one tile from raw outputs: codes ``(a, 4)`` and scores ``(a, classes)``."""
+    threshold = stage.score_threshold if score_threshold is None else score_threshold
+    best = scores.max(axis=1)
+    keep = np.flatnonzero(best >= threshold)
+    if not len(keep):
+        return Detections.empty()
+    boxes = anchors.decode(codes[keep], anchor_boxes[keep], stage.anchors.coder_scales)
+    found = Detections(boxes, best[keep].astype(np.float32), scores[keep].argmax(axis=1).astype(np.int32))
+    found = found.clipped(stage.preprocess.width, stage.preprocess.height)
+    return non_maximum_suppression(found, stage.iou_threshold, stage.max_detections)
+
+
+def galaxy_crops(view: View, detections: Detections, stage: ClassifierStage) -> View:
+    """The square crop of each detection at the scale the classifier knows: ``(n, size, size, 3)`` uint8 RGB."""
+    size = stage.preprocess.width
+    crops = [
+        crop_square(view, (float(c[0]), float(c[1])), float(s.max()) * stage.preprocess.crop_scale, size)
+        for c, s in zip(detections.centres, detections.sizes, strict=True)
+    ]
+    return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+
+
+def _by_role(variant: Variant, outputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {tensor.role: outputs[tensor.name] for tensor in variant.outputs}
+
+
+def open_variant(bundle: Bundle, variant: Variant, entry: runtimes.RuntimeEntry, threads: int) -> RuntimeAdapter:
+    """Load one variant after checking its hashes, and check that the file has the tensors the manifest says."""
+    adapter = runtimes.load(entry, bundle.model_path(variant), threads)
+    missing = {t.name for t in variant.outputs} - {o.name for o in adapter.outputs}
+    if missing:
+        raise BundleError(f"{adapter.path} has no output {', '.join(sorted(missing))}", "export the bundle again")
+    return adapter
+
+
+def _stage(bundle: Bundle, name: StageName) -> DetectorStage | ClassifierStage:
+    try:
+        return bundle.manifest.stages[name]
+    except KeyError:
+        raise InputError(f"bundle {bundle.manifest.name} has no {name}") from None
+
+
+def open_detector(
+    bundle: Bundle, runtime: str | None = None, precision: str | None = None, threads: int = 1
+) -> Detector:
+    """The bundle's detector, ready to run; errors as `pick_variant` and `edgegal.runtimes.load`."""
+    stage = _stage(bundle, "detector")
+    assert isinstance(stage, DetectorStage)
+    variant, entry = pick_variant(stage, runtime, precision)
+    grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
+    return Detector(stage, variant, open_variant(bundle, variant, entry, threads), grid)
+
+
+def open_classifier(
+    bundle: Bundle, runtime: str | None = None, precision: str | None = None, threads: int = 1
+) -> Classifier:
+    """The bundle's classifier, ready to run; errors as `pick_variant` and `edgegal.runtimes.load`."""
+    stage = _stage(bundle, "classifier")
+    assert isinstance(stage, ClassifierStage)
+    variant, entry = pick_variant(stage, runtime, precision)
+    return Classifier(stage, variant, open_variant(bundle, variant, entry, threads))

@@ -1,0 +1,91 @@
+"""The one interface every inference runtime is driven through. An adapter knows tensors, never boxes or labels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RuntimeAdapter", "TensorInfo"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output of a loaded file.
+
+    Attributes
+    ----------
+    name
+        The file's own name for it.
+    shape
+        Static shape, batch included.
+    dtype
+        NumPy name of the element type in the file.
+    scale, zero_point
+        Quantisation of integer tensors: real = scale * (stored - zero_point); None for float.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class RuntimeAdapter(ABC):
+    """A model file loaded into one runtime.
+
+    Floats go in and come out whatever the file stores: an adapter quantises inputs and dequantises outputs. Adapters
+    are not thread-safe; give each thread its own.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.path = path
+        self.threads = threads
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Inputs in file order."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Outputs in file order."""
+
+    @property
+    @abstractmethod
+    def provider(self) -> str:
+        """What executes the graph, e.g. ``CPUExecutionProvider`` or ``XNNPACK``."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the runtime package."""
+
+    @abstractmethod
+    def executed_precision(self) -> str:
+        """Precision the kernels really run in, as the runtime tells: ``fp32``, ``int8``, or a mixture ``int8+fp32``."""
+
+    @abstractmethod
+    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Run the single-input graph once.
+
+        Parameters
+        ----------
+        batch
+            float32, of the input's shape.
+
+        Returns
+        -------
+        dict
+            Output name to float32 array. The arrays are copies: they stay valid after the next call.
+        """
+
+    def _named(self, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {info.name: values[info.name] for info in self.outputs}

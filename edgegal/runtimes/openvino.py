@@ -1,0 +1,76 @@
+"""OpenVINO IR files on OpenVINO."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal.errors import InputError, MissingPartError
+from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
+
+__all__ = ["OpenVINOAdapter"]
+
+_HEAVY_KERNELS = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")
+_PRECISION = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+class OpenVINOAdapter(RuntimeAdapter):
+    """CPU execution of one static-shape, single-input IR: the ``.xml``, with its ``.bin`` beside it."""
+
+    name = "openvino"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        super().__init__(path, threads)
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingPartError(
+                f"runtime openvino does not work here: {error}", "pip install 'edgegal[openvino]'"
+            ) from error
+        self._version = str(openvino.__version__).split("-")[0]
+        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        try:
+            core = openvino.Core()
+            self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        except RuntimeError as error:
+            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise InputError(f"{path} is not an OpenVINO model that can run: {reason}") from error
+        self._request = self._compiled.create_infer_request()
+        self._inputs = tuple(self._tensor(port) for port in self._compiled.inputs)
+        self._outputs = tuple(self._tensor(port) for port in self._compiled.outputs)
+
+    @staticmethod
+    def _tensor(port: Any) -> TensorInfo:
+        dtype = np.dtype(port.get_element_type().to_dtype()).name
+        return TensorInfo(port.get_any_name(), tuple(port.get_shape()), dtype)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def provider(self) -> str:
+        return ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def executed_precision(self) -> str:
+        found = set()
+        for node in self._compiled.get_runtime_model().get_ordered_ops():
+            info = node.get_rt_info()
+            if info["layerType"].astype(str) in _HEAVY_KERNELS:
+                precision = info["runtimePrecision"].astype(str)
+                found.add(_PRECISION.get(precision, precision))
+        return "+".join(sorted(found, reverse=True)) or "unknown"
+
+    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        results = self._request.infer([batch], share_inputs=True, share_outputs=True)
+        # share_outputs hands out the runtime's own buffers, overwritten by the next call.
+        return self._named({o.name: np.array(results[i]) for i, o in enumerate(self._outputs)})

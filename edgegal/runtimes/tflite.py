@@ -1,0 +1,124 @@
+"""TFLite files on LiteRT or on the older tflite-runtime: one interpreter interface, two packages."""
+
+import importlib
+import importlib.metadata
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal.errors import InputError, MissingPartError
+from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
+
+__all__ = ["LiteRTAdapter", "TFLiteRuntimeAdapter"]
+
+_PRECISION = {"float32": "fp32", "float16": "fp16", "int8": "int8", "int16": "int16"}
+
+
+def _tensor(details: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = details["quantization"]
+    quantised = scale != 0
+    return TensorInfo(
+        name=details["name"],
+        shape=tuple(int(d) for d in details["shape"]),
+        dtype=np.dtype(details["dtype"]).name,
+        scale=float(scale) if quantised else None,
+        zero_point=int(zero_point) if quantised else None,
+    )
+
+
+class _InterpreterAdapter(RuntimeAdapter):
+    module: ClassVar[str]
+    distribution: ClassVar[str]
+    mend: ClassVar[str]
+
+    def __init__(self, path: Path, threads: int) -> None:
+        super().__init__(path, threads)
+        try:
+            interpreter_class = importlib.import_module(self.module).Interpreter
+            # From bytes: the file may be replaced or its card pulled while the night runs on.
+            self._interpreter = interpreter_class(model_content=path.read_bytes(), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ImportError, SystemError, AttributeError) as error:
+            raise MissingPartError(f"runtime {self.name} does not work here: {error}", self.mend) from error
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if "vector::reserve" in reason or "_ARRAY_API" in reason:
+                raise MissingPartError(f"runtime {self.name} does not work here: {reason}", self.mend) from error
+            raise InputError(f"{path} is not a TFLite model that {self.name} can run: {reason}") from error
+        self._inputs = tuple(_tensor(d) for d in self._interpreter.get_input_details())
+        self._outputs = tuple(_tensor(d) for d in self._interpreter.get_output_details())
+        self._input_index = self._interpreter.get_input_details()[0]["index"]
+        self._output_indices = [d["index"] for d in self._interpreter.get_output_details()]
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def provider(self) -> str:
+        return "XNNPACK"
+
+    @property
+    def version(self) -> str:
+        return importlib.metadata.version(self.distribution)
+
+    def executed_precision(self) -> str:
+        # Activations decide: constants of an int8 graph include int32 biases and int64 shapes.
+        kinds = Counter(
+            _PRECISION[name]
+            for d in self._interpreter.get_tensor_details()
+            if len(d["shape"]) == 4 and d["shape"][0] == 1 and (name := np.dtype(d["dtype"]).name) in _PRECISION
+        )
+        edges = {info.dtype for info in self._inputs + self._outputs}
+        if kinds["int8"] > kinds["fp32"]:
+            return "int8"
+        return "fp32" if edges == {"float32"} or kinds else "unknown"
+
+    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        info = self._inputs[0]
+        self._interpreter.set_tensor(self._input_index, _quantise(batch, info))
+        self._interpreter.invoke()
+        values = {
+            out.name: _dequantise(self._interpreter.get_tensor(index), out)
+            for out, index in zip(self._outputs, self._output_indices, strict=True)
+        }
+        return self._named(values)
+
+
+def _quantise(values: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+    if info.scale is None or info.zero_point is None:
+        return values
+    limits = np.iinfo(info.dtype)
+    stored = np.rint(values / np.float32(info.scale)) + info.zero_point
+    return np.clip(stored, limits.min, limits.max).astype(info.dtype)
+
+
+def _dequantise(stored: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
+    if info.scale is None or info.zero_point is None:
+        return stored
+    return (stored.astype(np.float32) - info.zero_point) * np.float32(info.scale)
+
+
+class LiteRTAdapter(_InterpreterAdapter):
+    """`ai-edge-litert`, the maintained TFLite runtime."""
+
+    name = "litert"
+    module = "ai_edge_litert.interpreter"
+    distribution = "ai-edge-litert"
+    mend = "pip install 'edgegal[tflite]'"
+
+
+class TFLiteRuntimeAdapter(_InterpreterAdapter):
+    """`tflite-runtime` 2.14, the last release: numpy 1 only, and never after TensorFlow in one process."""
+
+    name = "tflite-runtime"
+    module = "tflite_runtime.interpreter"
+    distribution = "tflite-runtime"
+    mend = "pip install 'edgegal[tflite-legacy]' in an environment with numpy below 2 and no TensorFlow"
