@@ -80,7 +80,7 @@ class Detections:
     @property
     def centres(self) -> NDArray[np.float32]:
         """``(n, 2)`` box centres x, y."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) * np.float32(0.5)
 
     @property
     def sizes(self) -> NDArray[np.float32]:
@@ -88,10 +88,10 @@ class Detections:
         return self.boxes[:, 2:] - self.boxes[:, :2]
 
 
-def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float32]:
+def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
     """Intersection over union of every box of `a` ``(n, 4)`` with every box of `b` ``(m, 4)``; shape ``(n, m)``.
 
-    A pair whose union is empty counts 0.
+    In the precision of the boxes. A pair whose union is empty counts 0.
     """
     corner0 = np.maximum(a[:, None, :2], b[None, :, :2])
     corner1 = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -99,7 +99,9 @@ def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.f
     area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
     area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
     union = area_a[:, None] + area_b[None] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0).astype(np.float32)
+    share: NDArray[np.floating] = np.zeros_like(overlap)
+    np.divide(overlap, union, out=share, where=union > 0)
+    return share
 
 
 def non_maximum_suppression(detections: Detections, iou: float, limit: int = 100) -> Detections:
