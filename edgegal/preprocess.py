@@ -57,9 +57,9 @@ class Stretch:
         White lies this many sigma above black.
     """
 
-    black_sigma: float = 1.5
-    soft_sigma: float = 10.0
-    white_sigma: float = 1000.0
+    black_sigma: float = 1.0
+    soft_sigma: float = 8.0
+    white_sigma: float = 300.0
 
 
 @dataclass(frozen=True)
