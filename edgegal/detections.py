@@ -80,7 +80,8 @@ class Detections:
     @property
     def centres(self) -> NDArray[np.float32]:
         """``(n, 2)`` box centres x, y."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) * np.float32(0.5)
+        middles: NDArray[np.float32] = (self.boxes[:, :2] + self.boxes[:, 2:]) * np.float32(0.5)
+        return middles
 
     @property
     def sizes(self) -> NDArray[np.float32]:
