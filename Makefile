@@ -1,0 +1,108 @@
+# Every target does its own set-up: `make demo` and `make test` start from Python >= 3.10 and nothing else.
+#   demo          light environment (no TensorFlow), then the whole main job
+#   test          lint, host tests, then the device path in the legacy environment
+#   lint          ruff and mypy --strict
+#   test-realsky  only the tests on the shared real pictures; fails when the pictures are absent
+#   test-peers    tests against real programs: browser, cloud-init, servers
+#   bench         latency of the shipped bundle on this machine
+#   pins          resolve constraints/*.txt again
+#   clean         remove environments and everything built
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: demo test lint test-host test-legacy test-realsky test-peers bench pins clean
+
+comma := ,
+# The first interpreter that really starts (a version manager leaves names that do not) and fits a range.
+runs = $$p -c 'import sys, ensurepip; sys.exit(not $(1))' >/dev/null 2>&1 && echo $$p && break
+ANY := sys.version_info >= (3, 10)
+PINNED := (3, 10) <= sys.version_info < (3, 14)
+# The last tflite-runtime was built for Python 3.11.
+LEGACY := (3, 10) <= sys.version_info < (3, 12)
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do $(call runs,$(PINNED)); done)
+endif
+ifeq ($(PYTHON),)
+PYTHON := $(shell for p in python3 python3.14; do $(call runs,$(ANY)); done)
+endif
+LEGACY_PYTHON := $(shell for p in $(PYTHON) python3.11 python3.10; do $(call runs,$(LEGACY)); done)
+
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+ifeq ($(PYTHON),)
+$(error no Python >= 3.10 with venv found; on Debian: apt install python3-venv; or: make PYTHON=/path/to/python3)
+endif
+endif
+
+PACKAGES := edgegal tuner export benchmarks device
+CHECKED := $(PACKAGES) tests constraints
+# One thread per test process: the same figures everywhere, and no fight for two cores.
+export OMP_NUM_THREADS ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# $(1) interpreter, $(2) environment, $(3) extras, $(4) pins. The build backend comes first and pinned, so that nothing
+# is fetched outside the pins.
+define install
+$(1) -m venv $(2)
+$(2)/bin/python -m pip install --quiet -c $(4) setuptools
+$(2)/bin/python -m pip install --quiet --no-build-isolation -c $(4) -e '.[$(3)]'
+touch $(2)/.installed
+endef
+
+.venv-device/.installed: pyproject.toml constraints/device.txt
+	$(call install,$(PYTHON),.venv-device,demo$(comma)tflite,constraints/device.txt)
+
+.venv/.installed: pyproject.toml constraints/host.txt
+	$(call install,$(PYTHON),.venv,all$(comma)dev,constraints/host.txt)
+
+ifneq ($(LEGACY_PYTHON),)
+.venv-legacy/.installed: pyproject.toml constraints/legacy.txt
+	$(call install,$(LEGACY_PYTHON),.venv-legacy,demo$(comma)tflite-legacy$(comma)test,constraints/legacy.txt)
+else
+.venv-legacy/.installed: pyproject.toml constraints/device.txt
+	@echo 'No Python below 3.12 here, so no tflite-runtime: the device path is tested with litert instead.'
+	$(call install,$(PYTHON),.venv-legacy,demo$(comma)tflite$(comma)test,constraints/device.txt)
+endif
+
+demo: .venv-device/.installed
+	.venv-device/bin/edgegal demo --out out/demo
+
+test: lint test-host test-legacy
+
+lint: .venv/.installed
+	.venv/bin/ruff format --check $(CHECKED)
+	.venv/bin/ruff check $(CHECKED)
+# mypy reads packages from folders that look like the import names; the mapping in pyproject.toml does not.
+	rm -rf build/typing && mkdir -p build/typing/edgegal
+	ln -s $(foreach path,$(wildcard edgegal/*),$(CURDIR)/$(path)) build/typing/edgegal/
+	ln -s $(foreach path,tuner export benchmarks device,$(CURDIR)/$(path)) build/typing/edgegal/
+	MYPYPATH=build/typing .venv/bin/mypy -p edgegal
+
+# -v against the -q of pyproject.toml: the closing line with the counts, and nothing per test.
+test-host: .venv/.installed
+	.venv/bin/python -m pytest -v -m 'not peers' --durations=10
+
+test-legacy: .venv-legacy/.installed
+	.venv-legacy/bin/python -c 'import sys, numpy; print("device path on Python", sys.version.split()[0], "numpy", numpy.__version__)'
+	.venv-legacy/bin/python -m pytest -v -m 'not host and not peers'
+
+test-realsky: .venv/.installed
+	@test -d "$${EDGEGAL_SHARED_DATA:-../shared/data}" || { echo 'no shared pictures: set EDGEGAL_SHARED_DATA' >&2; exit 1; }
+	.venv/bin/python -m pytest -v -m realsky
+
+test-peers: .venv/.installed
+	tests/peers/install
+	.venv/bin/python -m pytest -v -m peers tests/peers
+
+bench: .venv/.installed
+	.venv/bin/edgegal bench --out out/bench
+
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+pins:
+	$(PYTHON) constraints/pin.py $(PYTHONS)
+
+clean:
+	rm -rf .venv .venv-device .venv-legacy build dist out *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

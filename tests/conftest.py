@@ -1,0 +1,35 @@
+"""What every test can lean on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT_OUT] = []
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave whole host modules unread where host tests are deselected: their imports are absent there."""
+    if "not host" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    if not _is_host_module(collection_path):
+        return None
+    config.stash[_LEFT_OUT].append(collection_path.name)
+    return True
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    left_out = config.stash[_LEFT_OUT]
+    return [f"left out, host only: {', '.join(sorted(left_out))}"] if left_out else []
+
+
+def _is_host_module(path: Path) -> bool:
+    """Whether a test module sets ``pytestmark`` to (or to a list with) the mark `host`."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "pytestmark" for t in node.targets):
+            return any(isinstance(n, ast.Attribute) and n.attr == "host" for n in ast.walk(node.value))
+    return False
