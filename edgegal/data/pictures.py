@@ -248,7 +248,10 @@ def _decode(content: bytes | None) -> View | None:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
-    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    if bgr is None:
+        return None
+    rgb: View = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def _squared(picture: View, size: int) -> View:

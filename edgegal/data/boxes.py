@@ -1,0 +1,100 @@
+"""Boxes of the galaxies in survey cutouts, by sep segmentation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+
+from edgegal.frames import View
+
+__all__ = ["CutoutBoxes", "Segmentation", "cutout_boxes", "segment_cutout"]
+
+_THRESHOLD_SIGMA = 3.0
+_SMALLEST_AREA_PX = 20
+_DEBLEND_CONTRAST = 0.05
+_CENTRE_PX = 16.0
+_MAD_TO_SIGMA = 1.48
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Objects of a cutout.
+
+    Attributes
+    ----------
+    boxes
+        ``(n, 4)`` float32 x0, y0, x1, y1 in pixels, continuous coordinates.
+    segments
+        ``(h, w)`` int32: 0 sky, object i is marked i + 1.
+    central
+        Index of the object the cutout was made for, None when none lies at the centre.
+    """
+
+    boxes: NDArray[np.float32]
+    segments: NDArray[np.int32]
+    central: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class CutoutBoxes:
+    """Boxes of a cutout.
+
+    Attributes
+    ----------
+    galaxy
+        ``(4,)`` float32 x0, y0, x1, y1 of the galaxy the cutout was made for; None when none was found.
+    companions
+        ``(n, 4)`` float32 of everything else: stars and other galaxies, not told apart.
+    """
+
+    galaxy: NDArray[np.float32] | None
+    companions: NDArray[np.float32]
+
+
+def segment_cutout(picture: View) -> Segmentation:
+    """Objects at least 20 pixels large that rise 3 sigma above the median, sigma from the median absolute deviation.
+
+    The central object is the one nearest the centre, if within 16 pixels: settings for cutouts of about 128 pixels,
+    in which they agreed with the eye on 60 of 60.
+
+    Parameters
+    ----------
+    picture
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    grey = picture.mean(axis=2, dtype=np.float32)
+    grey -= np.median(grey)
+    # A black border larger than half the picture has no spread: one grey level is the least noise of 8 bits.
+    noise = max(1.0, _MAD_TO_SIGMA * float(np.median(np.abs(grey))))
+    found: Any
+    segments: NDArray[np.int32]
+    found, segments = sep.extract(
+        grey,
+        _THRESHOLD_SIGMA * noise,
+        minarea=_SMALLEST_AREA_PX,
+        deblend_cont=_DEBLEND_CONTRAST,
+        segmentation_map=True,
+    )
+    # sep's limits are the indices of the first and the last pixel.
+    boxes = np.stack([found["xmin"], found["ymin"], found["xmax"] + 1, found["ymax"] + 1], axis=1).astype(np.float32)
+    height, width = grey.shape
+    # sep counts from the middle of the first pixel.
+    distance = np.hypot(found["x"] - (width - 1) / 2, found["y"] - (height - 1) / 2)
+    central = int(distance.argmin()) if len(distance) and distance.min() <= _CENTRE_PX else None
+    return Segmentation(boxes, segments, central)
+
+
+def cutout_boxes(picture: View) -> CutoutBoxes:
+    """Box of the labelled galaxy of a cutout, and of everything else in it.
+
+    Parameters
+    ----------
+    picture
+        ``(h, w, 3)`` uint8 RGB, about 128 pixels a side, the labelled galaxy near the centre.
+    """
+    found = segment_cutout(picture)
+    if found.central is None:
+        return CutoutBoxes(None, found.boxes)
+    return CutoutBoxes(found.boxes[found.central], np.delete(found.boxes, found.central, axis=0))
