@@ -38,10 +38,10 @@ VERBS: Mapping[str, str] = {
 class _LazyGroup(TyperGroup):
     """Commands from `VERBS`; module ``edgegal.cli.<verb>`` defines ``app`` and is imported when its verb is used."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
         if _only_listing():
