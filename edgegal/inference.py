@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgegal import anchors, runtimes
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
+from edgegal.bundle.manifest import DetectorDescription
 from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.errors import BundleError, InputError
 from edgegal.frames import View
@@ -17,6 +18,7 @@ from edgegal.slicing import Slicing, detect_sliced
 __all__ = [
     "Classifier",
     "Detector",
+    "decode_outputs",
     "galaxy_crops",
     "open_classifier",
     "open_detector",
@@ -113,7 +115,7 @@ def decode_outputs(
     codes: NDArray[np.float32],
     scores: NDArray[np.float32],
     anchor_boxes: NDArray[np.float32],
-    stage: DetectorStage,
+    stage: DetectorDescription,
     score_threshold: float | None = None,
 ) -> Detections:
     """Detections of one tile from raw outputs: codes ``(a, 4)`` and scores ``(a, classes)``."""

@@ -99,7 +99,10 @@ class Measured(_Model):
 
 
 class Parity(_Model):
-    """A variant's outputs against the float Keras model's on the same real pictures."""
+    """A variant's outputs against the float Keras model's on the same pictures.
+
+    Errors and cosine are those of the worst output, each in its own unit: probability, score or box code.
+    """
 
     samples: int = Field(ge=1)
     max_abs: float
