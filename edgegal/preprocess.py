@@ -34,6 +34,12 @@ __all__ = [
 _SKY_SAMPLES = 200_000
 _MAD_TO_SIGMA = 1.4826
 
+# Nothing physical is that many sigma above the sky, and sums of such values still fit float32.
+_CEILING_SIGMA = np.float32(1e30)
+
+# OpenCV leaves the whole picture black when a side is shorter.
+_MIN_OPENCV_BAYER = 3
+
 # OpenCV names a pattern by the second row, from its second column.
 _BAYER_TO_RGB: dict[BayerPattern, int] = {
     "RGGB": cv2.COLOR_BayerBG2RGB,
@@ -41,6 +47,11 @@ _BAYER_TO_RGB: dict[BayerPattern, int] = {
     "GRBG": cv2.COLOR_BayerGB2RGB,
     "GBRG": cv2.COLOR_BayerGR2RGB,
 }
+
+# Weights of the known pixels around a missing one; the centre outweighs all where the colour was measured there.
+_RED_BLUE_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float64)
+_GREEN_KERNEL = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float64)
+_GAP_KERNEL = np.ones((5, 5))
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,10 @@ def measure_sky(pixels: NDArray[Any]) -> Sky:
     flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1)
     # An odd step does not fall in with even widths or with a Bayer pattern.
     step = max(1, flat.shape[0] // _SKY_SAMPLES) | 1
-    sample = flat[::step].astype(np.float32)
-    sample = sample[np.isfinite(sample).all(axis=1)]
+    sample = _finite_rows(flat[::step])
+    if not len(sample):
+        # A frame may be blank but for a few rows that the sample misses.
+        sample = _finite_rows(flat)
     if not len(sample):
         raise FrameError("the frame has no finite pixel")
     level = np.median(sample, axis=0)
@@ -121,13 +134,24 @@ def measure_sky(pixels: NDArray[Any]) -> Sky:
     return Sky(tuple(float(v) for v in level), sigma)
 
 
+def _finite_rows(values: NDArray[Any]) -> NDArray[np.float64]:
+    rows = values.astype(np.float64)
+    # What float32 cannot hold is a damaged pixel too, and its square would overflow.
+    return rows[(np.abs(rows) <= np.finfo(np.float32).max).all(axis=1)]
+
+
+def _working_type(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
+    """float32 where it holds every value exactly, else float64: a large pedestal must not swallow the noise."""
+    return np.float32 if np.can_cast(dtype, np.float32) else np.float64
+
+
 def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = None) -> View:
     """Stretch linear pixels for display.
 
     Parameters
     ----------
     pixels
-        ``(h, w)`` or ``(h, w, 3)`` RGB, any real dtype; non-finite pixels become black.
+        ``(h, w)`` or ``(h, w, 3)`` RGB, any real dtype; NaN becomes black, infinity white.
     stretch
         The curve.
     sky
@@ -139,16 +163,17 @@ def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = Non
         ``(h, w, 3)`` uint8 RGB.
     """
     sky = sky or measure_sky(pixels)
-    with np.errstate(invalid="ignore"):
-        above = (pixels.astype(np.float32) - np.array(sky.level, np.float32)) / np.float32(sky.sigma)
-        above += np.float32(stretch.black_sigma)
-    if not np.isfinite(above).all():
-        above = np.nan_to_num(above, copy=False, nan=0.0, posinf=stretch.white_sigma, neginf=0.0)
+    work = _working_type(pixels.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        above = (pixels.astype(work) - np.array(sky.level, work)) / work(sky.sigma)
+        above = np.clip(above, -_CEILING_SIGMA, _CEILING_SIGMA).astype(np.float32, copy=False)
+    above += np.float32(stretch.black_sigma)
+    above[np.isnan(above)] = 0
     gain = np.float32(255 / np.arcsinh(stretch.white_sigma / stretch.soft_sigma))
     soft = np.float32(stretch.soft_sigma)
     if above.ndim == 2:
         grey = np.clip(np.arcsinh(above / soft) * gain, 0, 255).astype(np.uint8)
-        return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+        return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     intensity = above.mean(axis=2)
     np.maximum(intensity, np.float32(1e-3), out=intensity)
     above *= (np.arcsinh(intensity / soft) * gain / intensity)[..., None]
@@ -156,16 +181,53 @@ def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = Non
 
 
 def debayer(pixels: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
-    """Bilinear demosaicing of ``(h, w)`` raw pixels to ``(h, w, 3)`` RGB; keeps uint8 and uint16, else float32."""
-    if pixels.dtype in (np.uint8, np.uint16):
+    """Bilinear demosaicing of raw pixels.
+
+    Parameters
+    ----------
+    pixels
+        ``(h, w)``, any real dtype; pixels that are not finite take no part, their neighbours fill in.
+    pattern
+        Colours of the top-left 2x2 block.
+
+    Returns
+    -------
+    array
+        ``(h, w, 3)`` RGB: uint8 and uint16 keep their type, the rest becomes float32, or float64 where float32 would
+        round. A channel with no finite pixel near is NaN.
+    """
+    if pixels.dtype in (np.uint8, np.uint16) and min(pixels.shape) >= _MIN_OPENCV_BAYER:
         return cv2.cvtColor(pixels, _BAYER_TO_RGB[pattern])
-    # OpenCV demosaics integers only: carry other types through the full 16-bit range.
-    finite = np.nan_to_num(pixels.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    unit = (high - low) / 65535 or 1.0
-    raw = ((finite - low) / unit).astype(np.uint16)
-    rgb: NDArray[Any] = cv2.cvtColor(raw, _BAYER_TO_RGB[pattern]).astype(np.float32) * unit + low
+    # OpenCV demosaics unsigned integers only. Other types: a weighted mean of the pixels of each colour.
+    raw = pixels.astype(_working_type(pixels.dtype))
+    finite = np.isfinite(raw)
+    known = np.where(finite, raw, 0)
+    channels = []
+    for colour in "RGB":
+        weight = (_filter_mask(pixels.shape, pattern, colour) & finite).astype(raw.dtype)
+        channel = _weighted_mean(known, weight, _GREEN_KERNEL if colour == "G" else _RED_BLUE_KERNEL)
+        gaps = np.isnan(channel)
+        if gaps.any():
+            channel[gaps] = _weighted_mean(known, weight, _GAP_KERNEL)[gaps]
+        channels.append(channel)
+    rgb = np.stack(channels, axis=-1)
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        return np.rint(np.nan_to_num(rgb)).astype(pixels.dtype)
     return rgb
+
+
+def _weighted_mean(values: NDArray[Any], weight: NDArray[Any], kernel: NDArray[np.float64]) -> NDArray[Any]:
+    """Mean of the neighbours under `kernel` that carry weight; NaN where none does."""
+    total = cv2.filter2D(values * weight, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+    share = cv2.filter2D(weight, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+    return np.divide(total, share, out=np.full_like(values, np.nan), where=share > 0)
+
+
+def _filter_mask(shape: tuple[int, ...], pattern: BayerPattern, colour: str) -> NDArray[np.bool_]:
+    """Which pixels of a ``(h, w)`` sensor lie behind a filter of `colour`."""
+    block = np.array(list(pattern)).reshape(2, 2) == colour
+    mask: NDArray[np.bool_] = np.tile(block, (-(-shape[0] // 2), -(-shape[1] // 2)))[: shape[0], : shape[1]]
+    return mask
 
 
 def as_view(frame: Frame, stretch: Stretch) -> View:
@@ -187,7 +249,7 @@ def as_view(frame: Frame, stretch: Stretch) -> View:
     if pixels.dtype != np.uint8:
         raise FrameError(f"{frame.source}: display pixels are uint8, not {pixels.dtype}")
     if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     return pixels
 
 
@@ -195,7 +257,7 @@ def resize(picture: View, height: int, width: int) -> View:
     """Resize ``(h, w, 3)`` or ``(h, w)``: area averaging when shrinking, bilinear when growing."""
     shrinking = height <= picture.shape[0] and width <= picture.shape[1]
     mode = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=mode)  # type: ignore[return-value]
+    return cv2.resize(picture, (width, height), interpolation=mode)
 
 
 def crop_square(view: View, centre: tuple[float, float], side: float, size: int) -> View:
