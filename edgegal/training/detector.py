@@ -1,0 +1,225 @@
+"""Training of a detector on fields."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal import anchors
+from edgegal.anchors import AnchorSpec
+from edgegal.bundle.manifest import DetectorDescription, Provenance
+from edgegal.data import PictureSet
+from edgegal.data.fields import Field, compose_fields, isolate
+from edgegal.frames import View
+from edgegal.labels import SCHEMES
+from edgegal.models.artefact import versions
+from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
+from edgegal.preprocess import Preprocess, Stretch
+from edgegal.training.losses import box_loss, focal_loss
+from edgegal.training.matching import dense_targets
+from edgegal.training.schedule import warm_cosine
+
+__all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """How a detector is trained.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the fields.
+    batch
+        Fields a step.
+    rate
+        Peak learning rate of AdamW.
+    decay
+        Weight decay.
+    seed
+        Seed of initialisation, order and augmentation.
+    """
+
+    epochs: int = 8
+    batch: int = 32
+    rate: float = 2e-3
+    decay: float = 4e-5
+    seed: int = 0
+
+
+class FieldBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of fields turned by quarter turns, mirrored and varied in brightness, with dense targets."""
+
+    def __init__(self, fields: Sequence[Field], spec: AnchorSpec, batch: int, seed: int, augment: bool) -> None:
+        super().__init__(workers=1)
+        size = fields[0].picture.shape[0]
+        self._fields, self._spec, self._batch, self._augment = fields, spec, batch, augment
+        self._grid = anchors.generate(spec, size, size)
+        self._seed, self._epoch = seed, 0
+        self._order = np.arange(len(fields))
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        if self._augment:
+            self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._fields))
+
+    def __len__(self) -> int:
+        # A short last batch would weigh its fields more.
+        return max(1, len(self._fields) // self._batch) if self._augment else -(-len(self._fields) // self._batch)
+
+    def on_epoch_end(self) -> None:
+        """Shuffle anew."""
+        self._epoch += 1
+        self._shuffle()
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        chosen = self._order[index * self._batch : (index + 1) * self._batch]
+        rng = np.random.default_rng((self._seed, self._epoch, index))
+        fields = [self._fields[i] for i in chosen]
+        if self._augment:
+            fields = [turned(field, rng) for field in fields]
+        targets = [dense_targets(self._spec, self._grid, f.boxes, f.ignore) for f in fields]
+        pictures = np.stack([f.picture for f in fields]).astype(np.float32)
+        if self._augment:
+            pictures = np.clip(pictures * rng.uniform(0.85, 1.15, (len(fields), 1, 1, 1)), 0, 255)
+        return pictures.astype(np.float32), {
+            "boxes": np.stack([codes for codes, _ in targets]),
+            "scores": np.stack([scores for _, scores in targets]),
+        }
+
+
+def turned(field: Field, rng: np.random.Generator) -> Field:
+    """The field after a random quarter turn and mirroring; boxes follow."""
+    turns, mirror = int(rng.integers(4)), bool(rng.random() < 0.5)
+    size = field.picture.shape[0]
+    picture: View = np.rot90(field.picture, turns)
+    if mirror:
+        picture = picture[:, ::-1]
+    return Field(
+        picture, _turned_boxes(field.boxes, size, turns, mirror), _turned_boxes(field.ignore, size, turns, mirror)
+    )
+
+
+def _turned_boxes(boxes: NDArray[np.float32], size: int, turns: int, mirror: bool) -> NDArray[np.float32]:
+    x0, y0, x1, y1 = boxes.T
+    for _ in range(turns):
+        # np.rot90 turns counter-clockwise: x, y goes to y, size - x.
+        x0, y0, x1, y1 = y0, size - x1, y1, size - x0
+    if mirror:
+        x0, x1 = size - x1, size - x0
+    return np.stack([x0, y0, x1, y1], axis=1).astype(np.float32)
+
+
+def fit_detector(
+    model: Any,
+    spec: AnchorSpec,
+    train: Sequence[Field],
+    validation: Sequence[Field],
+    settings: DetectorSettings,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, list[float]]:
+    """Train `model` in place; the weights left in it are the averages over the last steps.
+
+    Parameters
+    ----------
+    model
+        As built by `edgegal.models.detector`.
+    spec
+        The anchors it was built with.
+    train, validation
+        Fields of the network's input size.
+    settings
+        How.
+    callbacks
+        Further Keras callbacks.
+
+    Returns
+    -------
+    dict
+        Columns of the training log, one value an epoch.
+    """
+    batches = FieldBatches(train, spec, settings.batch, settings.seed, augment=True)
+    held = FieldBatches(validation, spec, settings.batch, settings.seed, augment=False)
+    steps = len(batches) * settings.epochs
+    optimizer = keras.optimizers.AdamW(
+        warm_cosine(settings.rate, steps),
+        weight_decay=settings.decay,
+        clipnorm=5.0,
+        use_ema=True,
+        ema_momentum=0.995,
+        ema_overwrite_frequency=None,
+    )
+    model.compile(optimizer, loss={"boxes": box_loss, "scores": focal_loss})
+    _LOG.info("%d fields, %d steps", len(train), steps)
+    history = model.fit(
+        batches, validation_data=held, epochs=settings.epochs, verbose=2, callbacks=list(callbacks)
+    ).history
+    return {name: [float(v) for v in values] for name, values in history.items()}
+
+
+def train_detector(
+    cutouts: Sequence[PictureSet],
+    fields: int,
+    settings: DetectorSettings,
+    size: int = 256,
+    alpha: float = 0.35,
+    stretch: Stretch = Stretch(),
+    callbacks: Sequence[Any] = (),
+) -> tuple[Any, DetectorDescription, dict[str, list[float]]]:
+    """Compose fields from real and simulated galaxies and train a detector on them.
+
+    Parameters
+    ----------
+    cutouts
+        Sets whose training pictures lend their galaxies; none for a purely simulated sky.
+    fields
+        Training fields; a tenth as many, from the validation pictures, validate.
+    settings
+        How it is trained.
+    size, alpha
+        Input side and width multiplier of the network.
+    stretch
+        Stretch of the device.
+    callbacks
+        Further Keras callbacks.
+
+    Returns
+    -------
+    tuple
+        The model, its description, and the training log.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    parts = {split: [s.subset(split, labelled=False) for s in cutouts] for split in ("train", "val")}
+    composed = {}
+    for split, count in (("train", fields), ("val", max(32, fields // 10))):
+        galaxies = [g for part in parts[split] for picture in part.pictures() if (g := isolate(picture)) is not None]
+        _LOG.info("%s: %d galaxies for %d fields", split, len(galaxies), count)
+        seed = settings.seed if split == "train" else settings.seed + 1_000_003
+        composed[split] = compose_fields(count, seed, size, stretch, galaxies)
+    model = ssdlite_mobilenet_v2(size, alpha)
+    history = fit_detector(model, ANCHORS, composed["train"], composed["val"], settings, callbacks)
+    scheme = SCHEMES["galaxy"]
+    description = DetectorDescription(
+        labels=scheme.labels,
+        scheme=scheme.name,
+        preprocess=Preprocess(size, size, stretch),
+        anchors=ANCHORS,
+        provenance=Provenance(
+            architecture=f"SSDLite MobileNetV2 alpha {alpha}",
+            parameters=int(model.count_params()),
+            datasets=(*(f"{s.name} (galaxies of its training cutouts)" for s in cutouts), "simulated sky"),
+            dataset_sha256=hashlib.sha256("".join(s.digest() for s in cutouts).encode()).hexdigest(),
+            seed=settings.seed,
+            versions=versions(),
+            trained=datetime.now(timezone.utc).replace(microsecond=0),
+        ),
+    )
+    return model, description, history
