@@ -299,7 +299,7 @@ def read_csv(
     label_column = "label_name" if "label_name" in columns else "label"
     absent = [column for column in ("file", label_column) if column not in columns]
     if absent:
-        raise DatasetError(f"{path} has no pictures or no column {' and '.join(absent)}", "name them in its first line")
+        raise DatasetError(f"{path} has no rows with {' and '.join(absent)}", "name the columns in its first line")
     files = [row["file"] for row in rows]
     ids = [Path(file).stem for file in files]
     duplicate_column = next((column for column in columns if column.startswith("dup_")), "")
@@ -325,8 +325,8 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
             ]
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing", "give the path of the CSV that holds the labels") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a CSV in UTF-8: {error}") from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DatasetError(f"{path} is not a CSV in UTF-8: {error}", "give the CSV that holds the labels") from None
 
 
 def _store_beside(csv_path: Path, probe: str) -> Store:
