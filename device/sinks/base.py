@@ -1,0 +1,34 @@
+"""What every sink is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from edgegal.device.pipeline import FrameResult
+from edgegal.device.tracking import Sighting
+
+__all__ = ["Sink"]
+
+
+class Sink(ABC):
+    """Takes what was seen somewhere.
+
+    Nothing is created before the first frame arrives, so a run that fails at its first frame leaves nothing behind.
+    """
+
+    @abstractmethod
+    def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+        """Take one frame.
+
+        Parameters
+        ----------
+        result
+            What the pipeline made of it.
+        seen
+            The sighting of each detection, in their order.
+        ended
+            Sightings that ended with this frame.
+        """
+
+    @abstractmethod
+    def close(self, alive: Sequence[Sighting]) -> None:
+        """The run is over, and these sightings with it. Called once, also after an interrupt or an error."""

@@ -1,0 +1,42 @@
+"""What every source of frames is."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+
+from typing_extensions import Self
+
+from edgegal.frames import Frame
+
+__all__ = ["Source"]
+
+
+class Source(Iterator[Frame]):
+    """An iterator of frames that holds a file or a device open; a context manager.
+
+    ``next`` raises `edgegal.errors.FrameError` for one bad frame and may be called again for the one after it.
+
+    Attributes
+    ----------
+    name
+        Where the frames come from, for people.
+    stream
+        Whether the source goes on after a bad frame. Where it does not, the frame was all there is.
+    """
+
+    name: str
+    stream: bool
+
+    @abstractmethod
+    def __next__(self) -> Frame: ...
+
+    def close(self) -> None:
+        """Let go of whatever is held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

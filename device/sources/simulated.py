@@ -1,0 +1,46 @@
+"""The simulated night as a source."""
+
+from edgegal.device.sources.base import Source
+from edgegal.errors import InputError
+from edgegal.frames import Frame
+from edgegal.sky import Night
+
+__all__ = ["SimulatedSource"]
+
+_LEAST = {"seed": 0, "frames": 1, "width": 64, "height": 64}
+
+
+class SimulatedSource(Source):
+    """Frames of `edgegal.sky.Night`.
+
+    Parameters
+    ----------
+    options
+        ``name=number`` pairs joined by commas: ``seed``, ``frames``, ``width``, ``height``; may be empty.
+
+    Raises
+    ------
+    InputError
+        An option is unknown or no number in range.
+    """
+
+    stream = True
+
+    def __init__(self, options: str) -> None:
+        self.name = f"sim:{options}"
+        self._frames = iter(Night(**_parsed(options)))
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+
+def _parsed(options: str) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for option in filter(None, options.split(",")):
+        key, _, text = option.partition("=")
+        if key not in _LEAST:
+            raise InputError(f"sim: has no option {key!r}", f"options: {', '.join(_LEAST)}")
+        if not text.isdecimal() or int(text) < _LEAST[key]:
+            raise InputError(f"sim: {key} is a whole number from {_LEAST[key]}, not {text!r}")
+        values[key] = int(text)
+    return values
