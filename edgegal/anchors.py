@@ -23,6 +23,10 @@ class AnchorLevel:
     stride: int
     sizes: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if self.stride < 1 or not self.sizes or min(self.sizes) <= 0:
+            raise ValueError(f"stride {self.stride} must be at least 1 and anchor sizes {self.sizes} positive")
+
 
 @dataclass(frozen=True)
 class AnchorSpec:
@@ -41,6 +45,12 @@ class AnchorSpec:
     levels: tuple[AnchorLevel, ...]
     ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
     coder_scales: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+
+    def __post_init__(self) -> None:
+        if not self.levels or not self.ratios or min(self.ratios) <= 0 or min(self.coder_scales) <= 0:
+            raise ValueError(
+                f"anchors need levels, positive ratios {self.ratios} and positive coder scales {self.coder_scales}"
+            )
 
 
 def _grid(extent: int, stride: int) -> int:

@@ -106,13 +106,19 @@ def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.f
 
 
 def non_maximum_suppression(detections: Detections, iou: float, limit: int = 100) -> Detections:
-    """Keep the best-scoring of the boxes of one class that overlap by more than `iou`; best first, `limit` at most."""
+    """Keep the best-scoring of the boxes of one class that overlap by more than `iou`; best first, `limit` at most.
+
+    Boxes have an area. Of equal scores the first is the better.
+    """
     if not len(detections):
         return detections
-    boxes = np.concatenate([detections.boxes[:, :2], detections.sizes], axis=1)
+    # OpenCV tells classes apart by moving each beyond the largest coordinate, which works for positive ones only.
+    corners = detections.boxes[:, :2] - detections.boxes[:, :2].min(axis=0)
+    boxes = np.concatenate([corners, detections.sizes], axis=1)
+    # It keeps scores above its threshold, not at it: an int8 score may be exactly 0.
     keep = cv2.dnn.NMSBoxesBatched(
-        boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), 0.0, iou, top_k=0
+        boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), -1.0, iou, top_k=0
     )
     order = np.asarray(keep, dtype=np.int64).reshape(-1)
-    order = order[np.argsort(-detections.scores[order], kind="stable")]
+    order = order[np.lexsort((order, -detections.scores[order]))]
     return detections.select(order[:limit])
