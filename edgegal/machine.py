@@ -1,4 +1,4 @@
-"""What a figure was measured on: processor, the instruction sets that change kernels, memory, package versions.
+"""What a figure was measured on: processor, the instruction sets that change kernels, memory, package versions, heat.
 
 Nothing here names the machine or its owner: two boards of one model read the same.
 """
@@ -8,9 +8,19 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
-__all__ = ["KERNEL_FLAGS", "PACKAGES", "Machine", "package_versions", "parse_cpuinfo", "this_machine"]
+__all__ = [
+    "KERNEL_FLAGS",
+    "PACKAGES",
+    "Health",
+    "Machine",
+    "package_versions",
+    "parse_cpuinfo",
+    "read_health",
+    "this_machine",
+]
 
 # Instruction sets for which the runtimes carry their own float or integer kernels, so that the same file may give
 # other numbers or other times with and without them. Names as the Linux kernel writes them.
@@ -81,6 +91,28 @@ class Machine:
         return f"{self.architecture} {where}"
 
 
+@dataclass(frozen=True)
+class Health:
+    """How the machine was at one moment; None where it has no such sensor.
+
+    Attributes
+    ----------
+    time
+        When, in UTC.
+    temperature_c
+        The hottest thermal zone, degrees Celsius.
+    cpu_mhz
+        Mean clock of the cores: a hot or underfed board lowers it.
+    load
+        Processes that wanted to run, mean of the last minute.
+    """
+
+    time: datetime
+    temperature_c: float | None
+    cpu_mhz: float | None
+    load: float | None
+
+
 def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
     """Processor model and all flags from the text of ``/proc/cpuinfo``, of x86 or ARM; model empty when not said."""
     fields: dict[str, str] = {}
@@ -125,6 +157,23 @@ def this_machine() -> Machine:
         cpu_flags=tuple(f for f in KERNEL_FLAGS if f in flags),
         os=_system(),
         python=platform.python_version(),
+    )
+
+
+def _numbers(root: Path, pattern: str) -> list[float]:
+    """Numbers in the files that match; a sensor that cannot be read is left out."""
+    return [float(text) for path in root.glob(pattern) if (text := _text(str(path)).strip()).lstrip("-").isdigit()]
+
+
+def read_health(system: Path = Path("/sys")) -> Health:
+    """Temperature, clock and load now; `system` is where the kernel shows its devices."""
+    zones = _numbers(system, "class/thermal/thermal_zone*/temp")
+    clocks = _numbers(system, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return Health(
+        time=datetime.now(timezone.utc),
+        temperature_c=max(zones) / 1000 if zones else None,
+        cpu_mhz=sum(clocks) / len(clocks) / 1000 if clocks else None,
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
 
 

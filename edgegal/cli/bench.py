@@ -1,0 +1,57 @@
+"""`edgegal bench`: measure latency on this machine."""
+
+from pathlib import Path
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def bench(
+    bundle: str = typer.Argument("galaxies", help="Bundle folder, .edgegal file, or the name of a shipped bundle."),
+    runtime: str | None = typer.Option(None, "--runtime", help="Only this runtime; every installed one otherwise."),
+    precision: str | None = typer.Option(None, "--precision", help="Only this precision: fp32, int8 ..."),
+    threads: int = typer.Option(1, "--threads", min=1, help="Threads a runtime may use."),
+    samples: int = typer.Option(64, "--samples", min=1, help="Least samples a row; 64 give a sure 90th percentile."),
+    seconds: float = typer.Option(1.0, "--seconds", min=0.0, help="Least time the samples of a row cover."),
+    frames: int = typer.Option(8, "--frames", min=1, help="Least samples of rows that handle a whole frame."),
+    out: Path = typer.Option(Path("out/bench"), "--out", help="Folder the JSON with every sample is written to."),
+    baseline: Path | None = typer.Option(None, "--baseline", help="An earlier JSON to be no slower than."),
+    max_slowdown: float = typer.Option(
+        0.10,
+        "--max-slowdown",
+        min=0.0,
+        help="Share a median may grow over the baseline's. A row fails when the low end of its median's 95 % interval "
+        "lies above the high end of the baseline's by more than this.",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the JSON document instead of the table."),
+) -> None:
+    """Measure latency per stage, format, precision and runtime on this machine; exit 1 when slower than --baseline."""
+    import json
+
+    from edgegal import zoo
+    from edgegal.benchmarks import gate, storage
+    from edgegal.benchmarks.latency import SingleStream
+    from edgegal.benchmarks.suite import Suite, measure
+    from edgegal.benchmarks.table import HEADER, table_rows
+    from edgegal.cli.output import print_table
+
+    earlier = storage.load(baseline) if baseline else None
+    suite = Suite(runtime, precision, threads, SingleStream(samples, seconds), frames)
+    run = measure(zoo.resolve(bundle), suite, progress=lambda name: typer.echo(f"timing {name}", err=True))
+    path = storage.save(run, out)
+    if as_json:
+        typer.echo(json.dumps(storage.document(run)))
+    else:
+        typer.echo(f"{run.machine}, {run.machine.cores} cores, {threads} threads")
+        print_table(HEADER, table_rows(run.benchmarks))
+        for name, reason in run.left_out.items():
+            typer.echo(f"left out {name}: {reason}")
+        typer.echo(str(path))
+    if earlier is not None:
+        if earlier.processor != run.machine.cpu:
+            typer.echo(f"the baseline was taken on {earlier.processor or 'an unnamed processor'}", err=True)
+        gate.check({row.name: row.statistics for row in run.benchmarks}, earlier.statistics, max_slowdown)

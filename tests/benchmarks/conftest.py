@@ -1,0 +1,147 @@
+"""A bundle of two tiny graphs, written node by node: brightness finds galaxies, colour tells them apart."""
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgegal.anchors import AnchorLevel, AnchorSpec
+from edgegal.bundle import Bundle, Manifest, Variant, file_record, save
+from edgegal.bundle.manifest import ClassifierStage, DetectorStage, Provenance, Tensor
+from edgegal.preprocess import Preprocess
+
+TILE, CELL, CROP = 256, 128, 16
+
+
+def _write(path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: Any, outputs: list[Any]) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "tiny", [inputs], outputs, stored)
+    # An IR version that onnxruntime of two years ago reads too.
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_classifier(path: Path, mixing: np.ndarray) -> None:
+    """Softmax of the mean colour (0-1) times `mixing` ``(3, classes)``."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["colour"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["colour", "mixing"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, CROP, CROP, 3))
+    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, (1, mixing.shape[1]))
+    _write(path, nodes, {"mixing": (mixing / 255).astype(np.float32)}, image, [out])
+
+
+def write_detector(path: Path, gain: float) -> None:
+    """One anchor a cell, moved by nothing, scored by ``sigmoid(gain * (brightness - 0.5))``."""
+    from onnx import TensorProto, helper
+
+    cells = (TILE // CELL) ** 2
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["means"], kernel_shape=[CELL, CELL], strides=[CELL, CELL]),
+        helper.make_node("Transpose", ["means"], ["grid"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["grid", "flat"], ["cells"]),
+        helper.make_node("MatMul", ["cells", "grey"], ["brightness"]),
+        helper.make_node("Add", ["brightness", "offset"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+        helper.make_node("MatMul", ["cells", "still"], ["boxes"]),
+    ]
+    weights = {
+        "flat": np.array([1, cells, 3], np.int64),
+        "grey": np.full((3, 1), gain / 3 / 255, np.float32),
+        "offset": np.full(1, -gain / 2, np.float32),
+        "still": np.zeros((3, 4), np.float32),
+    }
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, TILE, TILE, 3))
+    outs = [
+        helper.make_tensor_value_info("boxes", TensorProto.FLOAT, (1, cells, 4)),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, cells, 1)),
+    ]
+    _write(path, nodes, weights, image, outs)
+
+
+def _variant(root: Path, path: Path, precision: str, size: int, outputs: dict[str, tuple[int, ...]]) -> Variant:
+    return Variant(
+        name=f"onnx-{precision}",
+        format="onnx",
+        precision=precision,  # type: ignore[arg-type]
+        files=(file_record(root, path),),
+        inputs=(Tensor(role="input", name="image", shape=(1, size, size, 3), dtype="float32"),),
+        outputs=tuple(Tensor(role=name, name=name, shape=shape, dtype="float32") for name, shape in outputs.items()),
+    )
+
+
+PROVENANCE = Provenance(
+    architecture="three nodes",
+    parameters=9,
+    datasets=("none",),
+    dataset_sha256="0" * 64,
+    seed=0,
+    versions={},
+    trained=datetime(2026, 1, 1, tzinfo=timezone.utc),
+)
+
+FAITHFUL = 8 * np.eye(3)
+"""Colour to class: red, green, blue."""
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
+    """Makes a bundle whose fp32 networks are right, and whose int8 ones are what the caller asks for."""
+
+    def make(mixing: np.ndarray = FAITHFUL, gain: float = 20.0) -> Bundle:
+        root = tmp_path / "bundle"
+        root.mkdir()
+        cells = (TILE // CELL) ** 2
+        for precision, matrix, slope in (("fp32", FAITHFUL, 20.0), ("int8", mixing, gain)):
+            write_classifier(root / f"classifier-{precision}.onnx", matrix)
+            write_detector(root / f"detector-{precision}.onnx", slope)
+        detector = DetectorStage(
+            labels=("galaxy",),
+            scheme="galaxy",
+            preprocess=Preprocess(TILE, TILE),
+            provenance=PROVENANCE,
+            anchors=AnchorSpec((AnchorLevel(CELL, (float(CELL),)),), ratios=(1.0,)),
+            tile_overlap=0,
+            variants=tuple(
+                _variant(
+                    root,
+                    root / f"detector-{p}.onnx",
+                    p,
+                    TILE,
+                    {"boxes": (1, cells, 4), "scores": (1, cells, 1)},
+                )
+                for p in ("fp32", "int8")
+            ),
+        )
+        classifier = ClassifierStage(
+            labels=("red", "green", "blue"),
+            scheme="colour",
+            preprocess=Preprocess(CROP, CROP),
+            provenance=PROVENANCE,
+            variants=tuple(
+                _variant(root, root / f"classifier-{p}.onnx", p, CROP, {"probabilities": (1, 3)})
+                for p in ("fp32", "int8")
+            ),
+        )
+        manifest = Manifest(
+            name="tiny",
+            version="1",
+            created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+            description="for tests",
+            licence="none",
+            detector=detector,
+            classifier=classifier,
+        )
+        return save(manifest, root)
+
+    return make
