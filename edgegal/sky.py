@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from edgegal.frames import Frame
 
-__all__ = ["KINDS", "GalaxyImage", "Night", "Scene", "box_above", "draw_galaxy", "draw_scene", "draw_stars"]
+__all__ = [
+    "KINDS",
+    "GalaxyImage",
+    "Night",
+    "Scene",
+    "box_above",
+    "draw_galaxy",
+    "draw_scene",
+    "draw_stars",
+    "galaxy_of_side",
+]
 
 KINDS = ("round", "in-between", "cigar", "edge-on", "spiral")
 """Kinds of galaxy that can be drawn: the names of the label scheme ``gz2-5class``."""
@@ -254,7 +264,7 @@ def draw_scene(
     for _ in range(galaxies):
         kind = int(rng.choice(len(KINDS)))
         side = float(np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]))))
-        patch = _galaxy_of_side(kind, side, seeing, sigma, rng)
+        patch = galaxy_of_side(kind, side, seeing, sigma, rng)
         found = box_above(patch.mean(axis=2), _BOX_SIGMA * sigma)
         if found is None:
             continue
@@ -275,7 +285,7 @@ def draw_scene(
     return Scene(light, np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, np.int32), sigma)
 
 
-def _galaxy_of_side(kind: int, side: float, seeing: float, sigma: float, rng: np.random.Generator) -> Array:
+def galaxy_of_side(kind: int, side: float, seeing: float, sigma: float, rng: np.random.Generator) -> Array:
     """A seeing-blurred galaxy, bright enough that its box above the noise is about `side` pixels long."""
     radius = max(1.2, side / rng.uniform(3.0, 5.0))
     blurred = cv2.GaussianBlur(draw_galaxy(kind, radius, rng).light, (0, 0), seeing / 2.355)

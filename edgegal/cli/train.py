@@ -40,3 +40,31 @@ def detector(
     with resuming(out) as callbacks:
         trained = train_detector([open_dataset(name) for name in data], fields, settings, size, callbacks=callbacks)
     finish(trained, out, as_json)
+
+
+@app.command()
+def classifier(
+    data: str = typer.Option(..., "--data", help="Dataset: a name from `edgegal data list`, folder:DIR or csv:FILE."),
+    out: Path = _OUT,
+    scheme: str = typer.Option("", "--scheme", help="Label scheme to train for; the set's own when empty."),
+    epochs: int = typer.Option(80, "--epochs", min=1, help="Passes over the pictures."),
+    batch: int = typer.Option(64, "--batch", min=1, help="Pictures a step."),
+    size: int = typer.Option(64, "--size", min=16, help="Input side in pixels."),
+    balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
+    simulated: int = typer.Option(0, "--simulated", min=0, help="Simulated cutouts to add (five-class scheme)."),
+    crop_scale: float = typer.Option(1.9, "--crop-scale", help="Side of the cutouts over that of their galaxies."),
+    seed: int = _SEED,
+    as_json: bool = _JSON,
+) -> None:
+    """Train a compact classifier. Interrupt and run again to go on after the last whole epoch."""
+    from edgegal.cli.training import finish, resuming
+    from edgegal.data import open_dataset
+    from edgegal.training.classifier import ClassifierSettings, train_classifier
+
+    pictures = open_dataset(data, scheme or None)
+    settings = ClassifierSettings(epochs=epochs, batch=batch, balance=balance, seed=seed)
+    with resuming(out) as callbacks:
+        trained = train_classifier(
+            pictures, pictures.scheme, settings, simulated, size, crop_scale, callbacks=callbacks
+        )
+    finish(trained, out, as_json)
