@@ -233,7 +233,7 @@ class PictureSet:
         total = hashlib.sha256("\0".join(self.scheme.labels).encode())
         rows = zip(self.ids, self.labels, self.splits, self.store.checksums(self.files), strict=True)
         for row in rows:
-            total.update("\0".join(map(str, row)).encode() + b"\n")
+            total.update("\0".join(map(str, row)).encode(errors="surrogatepass") + b"\n")
         return total.hexdigest()
 
 
@@ -264,7 +264,7 @@ def _squared(picture: View, size: int) -> View:
 
 def hash_split(identifier: str) -> str:
     """Split of a picture nobody has assigned: 70 / 15 / 15 by the sha256 of its id, the same on every machine."""
-    position = int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") / 2**64
+    position = int.from_bytes(hashlib.sha256(identifier.encode(errors="surrogatepass")).digest()[:8], "big") / 2**64
     return "train" if position < 0.70 else "val" if position < 0.85 else "test"
 
 
