@@ -13,7 +13,10 @@ from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.frames import View
 from edgegal.preprocess import resize
 
-__all__ = ["Slicing", "detect_sliced", "offsets", "pyramid"]
+__all__ = ["Slicing", "Tile", "detect_sliced", "offsets", "pyramid", "tiles"]
+
+_SEAM = 4
+"""A box ending this near to a seam, in pixels of its tile, is taken for cut: networks place edges that well."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Slicing:
     tile
         Side of the square tile in pixels: the network's input.
     overlap
-        Pixels neighbouring tiles share at least; the largest box sure to lie whole in some tile of its level.
+        Pixels neighbouring tiles share at least; the largest box sure to lie whole in some tile of its level, clear of
+        the seams where the tile has room for that.
     iou
         Overlap above which two boxes from different tiles or levels are one galaxy.
     limit
@@ -40,6 +44,47 @@ class Slicing:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tile:
             raise ValueError(f"overlap {self.overlap} must be at least 0 and below the tile side {self.tile}")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One cut of one pyramid level.
+
+    Attributes
+    ----------
+    pixels
+        ``(tile, tile, 3)`` uint8 RGB; beyond the level's right and lower edge its median colour.
+    left, top
+        Place in the level, in its pixels.
+    width, height
+        Size of the whole level.
+    scale
+        Frame pixels per level pixel, x and y: not quite a power of two where halving rounded.
+    """
+
+    pixels: View
+    left: int
+    top: int
+    width: int
+    height: int
+    scale: tuple[float, float]
+
+    def whole(self, found: Detections) -> Detections:
+        """Without the boxes that reach a seam: a neighbour or the next level sees those galaxies whole."""
+        side = self.pixels.shape[0]
+        x0, y0, x1, y1 = found.boxes.T
+        cut = (
+            ((self.left > 0) & (x0 < _SEAM))
+            | ((self.top > 0) & (y0 < _SEAM))
+            | ((self.left + side < self.width) & (x1 > side - _SEAM))
+            | ((self.top + side < self.height) & (y1 > side - _SEAM))
+        )
+        return found.select(~cut)
+
+    def in_frame(self, found: Detections) -> Detections:
+        """Boxes in pixels of this tile as boxes in pixels of the frame."""
+        corner = np.array([self.left, self.top] * 2, np.float32)
+        return Detections((found.boxes + corner) * np.array(self.scale * 2, np.float32), found.scores, found.classes)
 
 
 def offsets(extent: int, tile: int, overlap: int) -> list[int]:
@@ -63,6 +108,20 @@ def pyramid(view: View, tile: int) -> Iterator[tuple[float, View]]:
         level = resize(level, max(1, round(view.shape[0] / scale)), max(1, round(view.shape[1] / scale)))
 
 
+def tiles(view: View, slicing: Slicing) -> Iterator[Tile]:
+    """All tiles of all levels of a view, full size first, row by row."""
+    side = slicing.tile
+    # A box of `overlap` pixels clears the seams on both sides.
+    shared = min(slicing.overlap + 2 * _SEAM, max(slicing.overlap, side // 2))
+    for _, picture in pyramid(view, side):
+        height, width = picture.shape[:2]
+        scale = (view.shape[1] / width, view.shape[0] / height)
+        padded = _padded(picture, side)
+        for top in offsets(height, side, shared):
+            for left in offsets(width, side, shared):
+                yield Tile(padded[top : top + side, left : left + side], left, top, width, height, scale)
+
+
 def _padded(picture: View, tile: int) -> View:
     height, width = picture.shape[:2]
     if height >= tile and width >= tile:
@@ -71,19 +130,6 @@ def _padded(picture: View, tile: int) -> View:
     canvas[:] = np.median(picture.reshape(-1, 3), axis=0).astype(np.uint8)
     canvas[:height, :width] = picture
     return canvas
-
-
-def _cut_at_seam(found: Detections, left: int, top: int, tile: int, width: int, height: int) -> Detections:
-    """Drop boxes that touch a tile border inside the picture: the neighbour or the next level sees them whole."""
-    margin = 1.0
-    x0, y0, x1, y1 = found.boxes.T
-    cut = (
-        ((left > 0) & (x0 < margin))
-        | ((top > 0) & (y0 < margin))
-        | ((left + tile < width) & (x1 > tile - margin))
-        | ((top + tile < height) & (y1 > tile - margin))
-    )
-    return found.select(~cut)
 
 
 def _absorb_parts(found: Detections, share: float = 0.7) -> Detections:
@@ -116,14 +162,6 @@ def detect_sliced(view: View, detect: Callable[[View], Detections], slicing: Sli
     Detections
         In pixels of `view`, best first.
     """
-    parts = []
-    for scale, picture in pyramid(view, slicing.tile):
-        height, width = picture.shape[:2]
-        padded = _padded(picture, slicing.tile)
-        for top in offsets(height, slicing.tile, slicing.overlap):
-            for left in offsets(width, slicing.tile, slicing.overlap):
-                found = detect(padded[top : top + slicing.tile, left : left + slicing.tile])
-                found = _cut_at_seam(found, left, top, slicing.tile, width, height)
-                parts.append(found.moved(left * scale, top * scale, scale))
+    parts = [tile.in_frame(tile.whole(detect(tile.pixels))) for tile in tiles(view, slicing)]
     merged = Detections.concatenate(parts).clipped(view.shape[1], view.shape[0])
     return _absorb_parts(non_maximum_suppression(merged, slicing.iou, slicing.limit))
