@@ -20,7 +20,7 @@ from edgegal.benchmarks.statistics import Statistics
 from edgegal.errors import InputError
 from edgegal.machine import Health, Machine
 
-__all__ = ["Benchmark", "Run", "Stored", "commit", "document", "load", "save"]
+__all__ = ["Benchmark", "Run", "Stored", "commit", "document", "load", "save", "write_text"]
 
 
 @dataclass(frozen=True)
@@ -149,17 +149,22 @@ def document(run: Run) -> dict[str, Any]:
     }
 
 
-def save(run: Run, folder: Path) -> Path:
-    """Write the run into `folder`, made when absent, named after its time: an older run is never overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"bench-{run.before.time:%Y%m%dT%H%M%S.%fZ}.json"
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all; its folder is made when absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(document(run), indent=1) + "\n")
+        temporary.write_text(text)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def save(run: Run, folder: Path) -> Path:
+    """Write the run into `folder`, named after its time: an older run is never overwritten."""
+    path = folder / f"bench-{run.before.time:%Y%m%dT%H%M%S.%fZ}.json"
+    return write_text(path, json.dumps(document(run), indent=1) + "\n")
 
 
 class _Stats(BaseModel):

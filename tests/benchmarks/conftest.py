@@ -1,16 +1,19 @@
 """A bundle of two tiny graphs, written node by node: brightness finds galaxies, colour tells them apart."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from edgegal.anchors import AnchorLevel, AnchorSpec
 from edgegal.bundle import Bundle, Manifest, Variant, file_record, save
-from edgegal.bundle.manifest import ClassifierStage, DetectorStage, Provenance, Tensor
+from edgegal.bundle.evaluation import BOXES_FILE
+from edgegal.bundle.manifest import ClassifierStage, DetectorStage, EvaluationSet, Provenance, Tensor
 from edgegal.preprocess import Preprocess
 
 TILE, CELL, CROP = 256, 128, 16
@@ -94,6 +97,45 @@ FAITHFUL = 8 * np.eye(3)
 """Colour to class: red, green, blue."""
 
 
+def _evaluation(root: Path, paths: list[Path]) -> EvaluationSet:
+    return EvaluationSet(description="painted", n=1, files=tuple(file_record(root, path) for path in paths))
+
+
+def paint_classifier_set(root: Path, each: int = 10) -> EvaluationSet:
+    """Noisy squares of one colour."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for channel, label in enumerate(("red", "green", "blue")):
+        folder = root / "evaluation" / "classifier" / label
+        folder.mkdir(parents=True)
+        for number in range(each):
+            picture = rng.integers(0, 60, (CROP, CROP, 3), np.uint8)
+            picture[..., channel] += 150
+            paths.append(folder / f"{number}.png")
+            cv2.imwrite(str(paths[-1]), picture[..., ::-1])
+    return _evaluation(root, paths)
+
+
+def paint_detector_set(root: Path, pictures: int = 8) -> EvaluationSet:
+    """Dark fields where some cells are bright: those are the galaxies."""
+    rng = np.random.default_rng(0)
+    folder = root / "evaluation" / "detector"
+    folder.mkdir(parents=True)
+    truth: dict[str, list[list[int]]] = {}
+    for number in range(pictures):
+        picture = rng.integers(0, 40, (TILE, TILE, 3), np.uint8)
+        name = f"{number}.png"
+        truth[name] = []
+        for x in range(0, TILE, CELL):
+            for y in range(0, TILE, CELL):
+                if rng.random() < 0.5:
+                    picture[y : y + CELL, x : x + CELL] += 200
+                    truth[name].append([x, y, x + CELL, y + CELL])
+        cv2.imwrite(str(folder / name), picture)
+    (folder / BOXES_FILE).write_text(json.dumps(truth))
+    return _evaluation(root, [*(folder / name for name in truth), folder / BOXES_FILE])
+
+
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     """Makes a bundle whose fp32 networks are right, and whose int8 ones are what the caller asks for."""
@@ -112,6 +154,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             provenance=PROVENANCE,
             anchors=AnchorSpec((AnchorLevel(CELL, (float(CELL),)),), ratios=(1.0,)),
             tile_overlap=0,
+            evaluation=paint_detector_set(root),
             variants=tuple(
                 _variant(
                     root,
@@ -128,6 +171,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             scheme="colour",
             preprocess=Preprocess(CROP, CROP),
             provenance=PROVENANCE,
+            evaluation=paint_classifier_set(root),
             variants=tuple(
                 _variant(root, root / f"classifier-{p}.onnx", p, CROP, {"probabilities": (1, 3)})
                 for p in ("fp32", "int8")

@@ -1,0 +1,281 @@
+"""What quantising cost: every variant of a bundle against float, on the same labelled pictures.
+
+Answering (a network over pictures) is here, judging the answers in `figures`, the verdict on the figures in `report`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal import anchors, runtimes
+from edgegal.benchmarks.figures import ClassifierRow, Ran, Row, judge_classifier, judge_detector
+from edgegal.benchmarks.report import Comparison, Gate, StageReport
+from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
+from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
+from edgegal.bundle.manifest import Accuracy, Measured
+from edgegal.errors import BundleError, InputError, MissingPartError
+from edgegal.frames import View
+from edgegal.inference import Classifier, Detector, decode_outputs, open_variant, tempered
+from edgegal.machine import this_machine
+from edgegal.preprocess import network_input, resize
+from edgegal.runtimes import RuntimeAdapter
+
+__all__ = ["BoxedPictures", "LabelledPictures", "compare_bundle", "record_accuracy"]
+
+_FLOAT = "fp32"
+_KERAS = "keras"
+
+# A detector is judged on all it finds, not only on what it would report.
+_SCORE_FLOOR = 0.05
+_KERAS_BATCH = 16
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPictures:
+    """Pictures of single galaxies with their class.
+
+    Attributes
+    ----------
+    name, split
+        Dataset and split, for the record.
+    pictures
+        ``(n, h, w, 3)`` uint8 RGB, square, any size.
+    labels
+        ``(n,)`` indices into the classifier's labels.
+    """
+
+    name: str
+    split: str
+    pictures: View
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedPictures:
+    """Fields with the boxes of their galaxies.
+
+    Attributes
+    ----------
+    name, split
+        Dataset and split, for the record.
+    pictures
+        ``(n, h, w, 3)`` uint8 RGB.
+    boxes
+        For each picture the true boxes ``(k, 4)`` x0, y0, x1, y1 in its pixels.
+    """
+
+    name: str
+    split: str
+    pictures: View
+    boxes: Sequence[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a bundle is compared."""
+
+    bundle: Bundle
+    threads: int
+    runtime: str | None
+    seed: int
+    progress: Progress
+
+    def adapters(
+        self, stage: DetectorStage | ClassifierStage, left_out: dict[str, str]
+    ) -> Iterator[tuple[Variant, RuntimeAdapter]]:
+        """Each variant on the best runtime for its format, float first; what does not run goes to `left_out`."""
+        wanted = runtimes.choose({v.format for v in stage.variants}, self.runtime)
+        for variant in sorted(stage.variants, key=lambda v: v.precision != _FLOAT):
+            if self.runtime is not None and variant.format != wanted.format:
+                continue
+            try:
+                entry = runtimes.choose({variant.format}, self.runtime)
+                adapter = open_variant(self.bundle, variant, entry, self.threads)
+            except BundleError:
+                raise
+            except (InputError, MissingPartError) as error:
+                left_out[variant.name] = error.message
+                continue
+            self.progress(f"{stage.task}: {variant.name} on {entry.name}")
+            yield variant, adapter
+
+    def classifier(self, stage: ClassifierStage, data: LabelledPictures, keras: Path | None) -> StageReport:
+        height, width = stage.preprocess.height, stage.preprocess.width
+        crops = np.stack([resize(picture, height, width) for picture in data.pictures])
+        rows: list[Row] = []
+        left_out: dict[str, str] = {}
+        reference = None
+        if keras is not None:
+            adapter = _load_keras(keras)
+            reference = tempered(_keras_outputs(adapter, crops)["probabilities"], stage.temperature)
+            rows.append(judge_classifier(_ran(_KERAS, adapter), reference, data.labels, None, self.seed))
+        for variant, adapter in self.adapters(stage, left_out):
+            _need_float(reference is not None, variant, left_out)
+            answers = Classifier(stage, variant, adapter)(crops)
+            rows.append(judge_classifier(_ran(variant.name, adapter), answers, data.labels, reference, self.seed))
+            reference = answers if reference is None else reference
+        return _report("classifier", data, rows, left_out)
+
+    def detector(self, stage: DetectorStage, data: BoxedPictures, keras: Path | None) -> StageReport:
+        rows: list[Row] = []
+        left_out: dict[str, str] = {}
+        grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
+        threshold = stage.score_threshold
+        reference = None
+        if keras is not None:
+            adapter = _load_keras(keras)
+            raw = _keras_outputs(adapter, data.pictures)
+            pairs = zip(raw["boxes"], raw["scores"], strict=True)
+            reference = [decode_outputs(codes, scores, grid, stage, _SCORE_FLOOR) for codes, scores in pairs]
+            rows.append(judge_detector(_ran(_KERAS, adapter), reference, data.boxes, None, threshold, self.seed))
+        for variant, adapter in self.adapters(stage, left_out):
+            _need_float(reference is not None, variant, left_out)
+            detector = Detector(stage, variant, adapter, grid)
+            found = [detector(picture, _SCORE_FLOOR) for picture in data.pictures]
+            rows.append(judge_detector(_ran(variant.name, adapter), found, data.boxes, reference, threshold, self.seed))
+            reference = found if reference is None else reference
+        return _report("detector", data, rows, left_out)
+
+
+def _need_float(present: bool, variant: Variant, left_out: Mapping[str, str]) -> None:
+    if not present and variant.precision != _FLOAT:
+        why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "the bundle has none"
+        raise InputError(f"no {_FLOAT} variant to compare with ({why})", "give the trained model with --reference DIR")
+
+
+def _report(
+    stage: StageName, data: LabelledPictures | BoxedPictures, rows: Sequence[Row], left_out: Mapping[str, str]
+) -> StageReport:
+    if len(rows) < 2:
+        why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise MissingPartError(
+            f"nothing of the {stage} to compare here{': ' if why else ''}{why}", "run: edgegal doctor"
+        )
+    return StageReport(stage, data.name, data.split, rows[0].variant, tuple(rows), left_out)
+
+
+def _ran(name: str, adapter: RuntimeAdapter) -> Ran:
+    return Ran(name, f"{adapter.name} {adapter.version}", adapter.executed_precision())
+
+
+def _load_keras(folder: Path) -> RuntimeAdapter:
+    return runtimes.load(runtimes.RUNTIMES[_KERAS], folder / "model.keras")
+
+
+def _keras_outputs(adapter: RuntimeAdapter, pictures: View) -> dict[str, NDArray[np.float32]]:
+    """Outputs by name; Keras models name them by role, and take batches of any size."""
+    parts = [
+        adapter.infer(network_input(pictures[i : i + _KERAS_BATCH])) for i in range(0, len(pictures), _KERAS_BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def compare_bundle(
+    bundle: Bundle,
+    gate: Gate,
+    seed: int = 0,
+    threads: int = 1,
+    runtime: str | None = None,
+    labelled: LabelledPictures | None = None,
+    references: Mapping[StageName, Path] | None = None,
+    progress: Progress = lambda line: None,
+) -> Comparison:
+    """Compare every variant that runs here with float.
+
+    Parameters
+    ----------
+    bundle
+        What to compare; each stage on its own evaluation set.
+    gate
+        The rule of the verdict.
+    seed
+        Of the bootstraps.
+    threads
+        Threads a runtime may use.
+    runtime
+        Only variants of this runtime's format; the best installed one of each format when None.
+    labelled
+        Pictures for the classifier instead of its evaluation set.
+    references
+        Folders of trained Keras models to take as float, by stage; the first fp32 variant otherwise.
+    progress
+        Told each variant before it runs.
+
+    Raises
+    ------
+    InputError
+        A stage has no float form, or no stage has pictures to compare on.
+    MissingPartError
+        No variant beside float runs here.
+    BundleError
+        A file of the bundle was changed.
+    """
+    plan = _Plan(bundle, threads, runtime, seed, progress)
+    keras = references or {}
+    stages = []
+    detector, classifier = bundle.manifest.detector, bundle.manifest.classifier
+    if detector is not None and detector.evaluation is not None:
+        pictures, boxes = read_detector_set(bundle)
+        data = BoxedPictures(detector.evaluation.description, "evaluation", pictures, boxes)
+        stages.append(plan.detector(detector, data, keras.get("detector")))
+    if classifier is not None and labelled is None and classifier.evaluation is not None:
+        crops, labels = read_classifier_set(bundle)
+        labelled = LabelledPictures(classifier.evaluation.description, "evaluation", crops, labels)
+    if classifier is not None and labelled is not None:
+        stages.append(plan.classifier(classifier, labelled, keras.get("classifier")))
+    if not stages:
+        raise InputError(f"bundle {bundle.manifest.name} has no evaluation set", "give one with --data NAME")
+    return Comparison(bundle.manifest.name, seed, gate, tuple(stages))
+
+
+def record_accuracy(bundle: Bundle, comparison: Comparison) -> Bundle:
+    """Write the headline figure of every row into the manifest, in place of one on the same set and runtime.
+
+    Accuracy for classifiers, AP at IoU .5 for detectors, with interval, set, seed, and the machine it was measured on.
+    """
+    manifest = bundle.manifest
+    for report in comparison.stages:
+        stage = manifest.stages[report.stage]
+        figures = {row.variant: _figure(row, report, comparison.seed) for row in report.rows}
+        variants = tuple(_with_figure(v, figures[v.name]) if v.name in figures else v for v in stage.variants)
+        updated = stage.model_copy(update={"variants": variants})
+        manifest = manifest.model_copy(update={report.stage: updated})
+    return save(manifest, bundle.root)
+
+
+def _figure(row: Row, report: StageReport, seed: int) -> Accuracy:
+    name, interval = (
+        ("accuracy", row.accuracy) if isinstance(row, ClassifierRow) else ("AP@.5", row.average_precision_50)
+    )
+    machine = this_machine()
+    runtime, version = row.runtime.split(" ", 1)
+    return Accuracy(
+        metric=name,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        dataset=report.dataset,
+        split=report.split,
+        n=row.n,
+        seed=seed,
+        measured=Measured(
+            runtime=runtime,
+            runtime_version=version,
+            machine=str(machine),
+            cpu_flags=machine.cpu_flags,
+            executed_precision=row.executed,
+        ),
+    )
+
+
+def _with_figure(variant: Variant, figure: Accuracy) -> Variant:
+    def key(a: Accuracy) -> tuple[str, str, str, str]:
+        return a.metric, a.dataset, a.split, a.measured.runtime
+
+    kept = tuple(a for a in variant.accuracy if key(a) != key(figure))
+    return variant.model_copy(update={"accuracy": (*kept, figure)})

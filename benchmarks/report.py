@@ -1,0 +1,186 @@
+"""The report of a comparison: its figures, the rule that judges them, and how it shows both."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgegal.benchmarks.figures import ClassifierRow, DetectorRow, Row
+from edgegal.bundle import StageName
+from edgegal.errors import GateFailedError
+from edgegal.machine import this_machine
+from edgegal.metrics import Interval
+
+__all__ = ["Comparison", "Gate", "StageReport"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The rule a variant must pass.
+
+    Attributes
+    ----------
+    max_drop
+        A variant fails when it is surely worse than this: when the low end of the 95 % paired interval of its drop in
+        accuracy (detectors: AP at IoU .5) lies above it.
+    min_agreement
+        A variant fails when it gives the answer float gives on a smaller share of pictures (detectors: of boxes).
+    """
+
+    max_drop: float = 0.01
+    min_agreement: float = 0.97
+
+    def problem(self, row: Row) -> str:
+        """What is wrong with a row; empty when it passes."""
+        if row.drop is not None and row.drop.low > self.max_drop:
+            return (
+                f"{row.variant} lost {row.drop.value:.4f} [{row.drop.low:.4f}, {row.drop.high:.4f}], "
+                f"surely more than {self.max_drop}"
+            )
+        if row.agreement is not None and row.agreement < self.min_agreement:
+            return f"{row.variant} agrees with float on {row.agreement:.4f}, less than {self.min_agreement}"
+        return ""
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One stage's variants on one set.
+
+    Attributes
+    ----------
+    stage
+        Which network.
+    dataset, split
+        The set.
+    reference
+        What the others are compared with.
+    rows
+        The reference first.
+    left_out
+        Variants that do not run here, and why.
+    """
+
+    stage: StageName
+    dataset: str
+    split: str
+    reference: str
+    rows: tuple[Row, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The report: knows its figures, its verdict, and how to show both."""
+
+    bundle: str
+    seed: int
+    gate: Gate
+    stages: tuple[StageReport, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What fails the gate, one line each; empty when everything passes."""
+        return tuple(
+            f"{stage.stage} {problem}"
+            for stage in self.stages
+            for row in stage.rows
+            if (problem := self.gate.problem(row))
+        )
+
+    def check(self) -> None:
+        """Raise `GateFailedError` naming every variant and figure that fails."""
+        if self.failures:
+            raise GateFailedError(
+                "; ".join(self.failures), "calibrate on more pictures, or ship a wider precision of this variant"
+            )
+
+    def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]]]:
+        """Title, header and cells of each stage's table."""
+        for stage in self.stages:
+            title = f"{stage.stage} on {stage.dataset} ({stage.split}, n={stage.rows[0].n}), float is {stage.reference}"
+            if stage.stage == "classifier":
+                yield (
+                    title,
+                    _CLASSIFIER_HEADER,
+                    [_classifier_cells(r) for r in stage.rows if isinstance(r, ClassifierRow)],
+                )
+            else:
+                yield title, _DETECTOR_HEADER, [_detector_cells(r) for r in stage.rows if isinstance(r, DetectorRow)]
+
+    def markdown(self) -> str:
+        """The tables and the verdict as Markdown."""
+        parts = [f"# {self.bundle}: every variant against float\n"]
+        for title, header, rows in self.tables():
+            lines = [header, ["---"] * len(header), *rows]
+            parts.append(f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+        parts.append(f"{self.verdict}\n")
+        return "\n".join(parts)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        rule = f"drop surely above {self.gate.max_drop} or agreement below {self.gate.min_agreement} fails"
+        if self.failures:
+            return f"Failed ({rule}): {'; '.join(self.failures)}"
+        return f"Passed ({rule})."
+
+    def document(self) -> dict[str, Any]:
+        """The report as one JSON document."""
+        return {
+            "bundle": self.bundle,
+            "seed": self.seed,
+            "machine": asdict(this_machine()),
+            "stages": [asdict(stage) for stage in self.stages],
+            "gate": {**asdict(self.gate), "passed": not self.failures, "failures": list(self.failures)},
+        }
+
+
+_CLASSIFIER_HEADER = (
+    "variant",
+    "runtime",
+    "executed",
+    "accuracy [95 % interval]",
+    "balanced",
+    "macro F1",
+    "ECE",
+    "agrees",
+    "drop [paired 95 %]",
+    "McNemar p",
+)
+_DETECTOR_HEADER = (
+    "variant",
+    "runtime",
+    "executed",
+    "boxes",
+    "AP@.5 [95 % interval]",
+    "AP@.5:.95",
+    "AR@100",
+    "agrees",
+    "drop [paired 95 %]",
+)
+
+
+def _spread(interval: Interval | None, sign: str = "") -> str:
+    return "-" if interval is None else f"{interval.value:{sign}.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _classifier_cells(row: ClassifierRow) -> list[str]:
+    figures = [row.balanced_accuracy, row.macro_f1, row.calibration_error, row.agreement]
+    return [
+        *(row.variant, row.runtime, row.executed, _spread(row.accuracy)),
+        *map(_share, figures),
+        _spread(row.drop, "+"),
+        "-" if row.mcnemar_p is None else f"{row.mcnemar_p:.3g}",
+    ]
+
+
+def _detector_cells(row: DetectorRow) -> list[str]:
+    figures = [row.mean_average_precision, row.average_recall_100, row.agreement]
+    return [
+        *(row.variant, row.runtime, row.executed, str(row.truths), _spread(row.average_precision_50)),
+        *map(_share, figures),
+        _spread(row.drop, "+"),
+    ]
