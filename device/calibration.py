@@ -89,10 +89,8 @@ def combine(pictures: Iterable[NDArray[Any]], method: Method = "median") -> NDAr
     if total is not None:
         return (total / count).astype(np.float32)
     # Row by row: the median's own working copy stays small.
-    master = np.empty(kept[0].shape, np.float32)
-    for y in range(master.shape[0]):
-        master[y] = np.median(np.stack([k[y] for k in kept]), axis=0)
-    return master
+    rows = [np.median(np.stack([k[y] for k in kept]), axis=0) for y in range(len(kept[0]))]
+    return np.stack(rows).astype(np.float32)
 
 
 def normalised_flat(master: NDArray[np.float32]) -> NDArray[np.float32]:

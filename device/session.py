@@ -104,7 +104,7 @@ def observe(
     run = _Run(source, pipeline, sinks, tracker or Tracker(pipeline.labels))
     with ExitStack() as closing:
         for sink in sinks:
-            closing.callback(lambda sink=sink: sink.close(run.tracker.alive))
+            closing.callback(run.close, sink)
         try:
             while (limit is None or run.taken < limit) and run.step():
                 pass
@@ -160,6 +160,9 @@ class _Run:
             sink.write(result, seen, ended)
         self.times.append(replace(result.times, sink=perf_counter() - tracked))
         _log.info("frame %d of %s: %d galaxies", result.frame.index, result.frame.source, len(seen))
+
+    def close(self, sink: Sink) -> None:
+        sink.close(self.tracker.alive)
 
     def summary(self) -> Summary:
         sightings = sorted((*self.ended, *self.tracker.alive), key=lambda s: s.id)

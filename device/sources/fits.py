@@ -116,7 +116,7 @@ def _bayer(header: Mapping[str, Any]) -> BayerPattern | None:
         pattern = pattern[2:] + pattern[:2]
     for known in get_args(BayerPattern):
         if pattern == known:
-            return known  # type: ignore[no-any-return]
+            return known
     return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgegal.device.sources.opencv import silent_opencv
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
@@ -39,7 +40,8 @@ def read_picture(path: Path, index: int = 0) -> Frame:
     if problem:
         raise FrameError(f"{path} {problem}")
     try:
-        pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+        with silent_opencv():
+            pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
         raise FrameError(f"{path} cannot be decoded: {str(error.err).strip()}") from error
     if pixels is None:

@@ -7,6 +7,7 @@ from edgegal.sky import Night
 
 __all__ = ["SimulatedSource"]
 
+_DEFAULTS = {"seed": 0, "frames": 8, "width": 960, "height": 640}
 _LEAST = {"seed": 0, "frames": 1, "width": 64, "height": 64}
 
 
@@ -28,7 +29,9 @@ class SimulatedSource(Source):
 
     def __init__(self, options: str) -> None:
         self.name = f"sim:{options}"
-        self._frames = iter(Night(**_parsed(options)))
+        chosen = _DEFAULTS | _parsed(options)
+        night = Night(chosen["seed"], chosen["width"], chosen["height"], chosen["frames"])
+        self._frames = iter(night)
 
     def __next__(self) -> Frame:
         return next(self._frames)

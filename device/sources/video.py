@@ -4,8 +4,11 @@ import logging
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edgegal.device.sources.base import Source
+from edgegal.device.sources.opencv import silent_opencv
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
@@ -29,21 +32,34 @@ class VideoSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._capture = cv2.VideoCapture(str(path))
         self._index = 0
-        if not self._capture.isOpened():
+        with silent_opencv():
+            self._capture = cv2.VideoCapture(str(path))
+        # A cut file may open and still hold no frame: the first one is decoded now to know.
+        self._first = self._decoded()
+        if self._first is None:
+            self.close()
             raise FrameError(f"{path} is not a video that OpenCV can decode")
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def __next__(self) -> Frame:
-        decoded, pixels = self._capture.read()
-        if not decoded:
+        pixels, self._first = self._first, None
+        if pixels is None:
+            pixels = self._decoded()
+        if pixels is None:
+            # The count of some containers is a guess, so a short video is worth a word and no more.
             if self._index < self._expected:
                 _log.warning("%s ends after %d of %d frames", self.name, self._index, self._expected)
             raise StopIteration
         frame = Frame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), self.name, self._index, linear=False)
         self._index += 1
         return frame
+
+    def _decoded(self) -> NDArray[np.uint8] | None:
+        """The next frame, BGR; None when there is none."""
+        with silent_opencv():
+            decoded, pixels = self._capture.read()
+        return pixels if decoded else None
 
     def close(self) -> None:
         self._capture.release()

@@ -76,7 +76,7 @@ def _show(summary: "Summary", out: Path | None, as_json: bool) -> None:
         for s in summary.sightings
     ]
     print_table(["id", "frame", "agreeing", "box x0 y0 x1 y1", "class", "confidence", "score"], rows)
-    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in summary.latency_ms().items() if ms)
+    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in summary.latency_ms().items() if ms >= 0.05)
     typer.echo(f"{summary.frames} frames, {len(summary.skipped)} skipped; median ms a frame: {stages}")
     if out:
         typer.echo(f"annotated pictures and sightings.jsonl in {out}")
