@@ -9,17 +9,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
+from edgegal.data.boxes import segment_cutout
 from edgegal.frames import View
 from edgegal.preprocess import Stretch, resize, stretch_linear
 from edgegal.sky import draw_scene
 
 __all__ = ["Field", "IsolatedGalaxy", "compose_field", "compose_fields", "isolate"]
 
-_THRESHOLD_SIGMA = 3.0
-_CENTRE_PX = 16.0
 _SMALLEST_PX = 10.0
 """Galaxies with a shorter longer side are neither wanted nor punished."""
 
@@ -68,28 +66,13 @@ class Field:
 
 
 def isolate(picture: View) -> IsolatedGalaxy | None:
-    """The galaxy at the centre of a cutout by sep segmentation; None when nothing lies there.
-
-    Settings as for cutout boxes: picture mean over channels minus its median, 3 sigma, at least 20 pixels,
-    deblending contrast .05, within 16 pixels of the centre.
-    """
-    grey = picture.astype(np.float32).mean(axis=2)
-    grey -= np.median(grey)
-    noise = max(1.0, 1.4826 * float(np.median(np.abs(grey))))
-    objects, segments = sep.extract(
-        np.ascontiguousarray(grey), _THRESHOLD_SIGMA * noise, minarea=20, deblend_cont=0.05, segmentation_map=True
-    )
-    if not len(objects):
+    """The galaxy at the centre of a cutout, by the segmentation of `segment_cutout`; None when nothing lies there."""
+    found = segment_cutout(picture)
+    if found.central is None:
         return None
-    height, width = grey.shape
-    distance = np.hypot(objects["x"] - width / 2, objects["y"] - height / 2)
-    nearest = int(distance.argmin())
-    if distance[nearest] > _CENTRE_PX:
-        return None
-    found = objects[nearest]
-    box = np.array([found["xmin"], found["ymin"], found["xmax"] + 1, found["ymax"] + 1], np.float32)
-    others = (segments != 0) & (segments != nearest + 1)
-    own = (segments == nearest + 1).astype(np.uint8)
+    box, segments, mark = found.boxes[found.central], found.segments, found.central + 1
+    others = (segments != 0) & (segments != mark)
+    own = (segments == mark).astype(np.uint8)
     reach = max(5, round(0.25 * float((box[2:] - box[:2]).max())) | 1)
     halo = cv2.dilate(own, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))).astype(np.float32)
     halo[others] = 0
@@ -217,7 +200,9 @@ def _displayed(canvas: NDArray[np.float32], rng: np.random.Generator) -> View:
     picture = np.clip(canvas, 0, 255).astype(np.uint8)
     if rng.random() < 0.25:
         _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))])
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        picture = decoded.astype(np.uint8, copy=False)
     return picture
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgegal.bundle.manifest import ClassifierDescription, Provenance
 from edgegal.data import PictureSet
+from edgegal.data.framing import framed
 from edgegal.data.simulated import simulate_cutouts
 from edgegal.errors import DatasetError
 from edgegal.frames import View
@@ -25,9 +26,21 @@ from edgegal.models.classifier import separable_network
 from edgegal.preprocess import Preprocess, Stretch, resize
 from edgegal.training.schedule import warm_cosine
 
-__all__ = ["ClassifierSettings", "CutoutBatches", "augmented", "fit_classifier", "fit_temperature", "train_classifier"]
+__all__ = [
+    "CROP_SCALE",
+    "ClassifierSettings",
+    "CutoutBatches",
+    "augmented",
+    "fit_classifier",
+    "fit_temperature",
+    "train_classifier",
+]
 
 _LOG = logging.getLogger(__name__)
+
+
+CROP_SCALE = 1.6
+"""The galaxy's box fills five eighths of the crop: room for a faint outskirt, few pixels of empty sky."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +71,24 @@ class ClassifierSettings:
     seed: int = 0
 
 
+_MARGIN = 1.3
+"""Training pictures reach this much further than a crop, so that turning and shifting brings in sky, not an edge."""
+
+
 def augmented(picture: View, size: int, rng: np.random.Generator) -> View:
     """A varied copy at `size` pixels: any rotation, zoom, shift, mirroring, blur, brightness, colour and noise.
 
     Parameters
     ----------
     picture
-        ``(h, w, 3)`` uint8 RGB, square, at least `size` pixels.
+        ``(h, w, 3)`` uint8 RGB, square, at least `size` pixels, framed with `_MARGIN`.
     size
         Side of the result.
     rng
         Source of chance.
     """
     side = picture.shape[0]
-    zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(1.33))))
+    zoom = _MARGIN * float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(0, 360)), zoom)
     turn[:, 2] += rng.normal(0, side * 0.025, 2)
     if rng.random() < 0.5:
@@ -158,7 +175,8 @@ def fit_classifier(
     model
         Input ``image``, output ``probabilities``.
     train, validation
-        Pictures ``(n, h, w, 3)`` uint8 RGB, square, and class indices ``(n,)``.
+        Pictures ``(n, side, side, 3)`` uint8 RGB and class indices ``(n,)``: for training framed with `_MARGIN`, for
+        validation as the device crops and at the input size.
     settings
         How.
     callbacks
@@ -173,7 +191,6 @@ def fit_classifier(
     classes = model.output["probabilities"].shape[-1]
     weights = class_weights(train[1], classes, settings.balance)
     batches = CutoutBatches(*train, size, weights, settings.batch, settings.seed)
-    held = np.stack([resize(p, size, size) for p in validation[0]]).astype(np.float32)
     optimizer = keras.optimizers.AdamW(
         warm_cosine(settings.rate, len(batches) * settings.epochs),
         weight_decay=settings.decay,
@@ -188,7 +205,7 @@ def fit_classifier(
     )
     history = model.fit(
         batches,
-        validation_data=(held, {"probabilities": validation[1]}),
+        validation_data=(validation[0].astype(np.float32), {"probabilities": validation[1]}),
         epochs=settings.epochs,
         verbose=2,
         callbacks=list(callbacks),
@@ -202,7 +219,7 @@ def train_classifier(
     settings: ClassifierSettings,
     simulated: int = 0,
     size: int = 64,
-    crop_scale: float = 1.0,
+    crop_scale: float = CROP_SCALE,
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
 ) -> tuple[Any, ClassifierDescription, dict[str, list[float]]]:
@@ -221,7 +238,7 @@ def train_classifier(
     size
         Input side in pixels.
     crop_scale
-        Side of the cutouts over the longer side of their galaxies' boxes: what the device has to cut.
+        Side of the crops over the longer side of their galaxies' boxes, here and on the device.
     stretch
         Stretch of the device.
     callbacks
@@ -236,14 +253,15 @@ def train_classifier(
     train, held = data.subset("train"), data.subset("val")
     if not len(train) or not len(held):
         raise DatasetError(f"{data.name} has {len(train)} training and {len(held)} validation pictures with labels")
-    pictures, labels = train.pictures(), train.labels
+    side = 2 * size
+    pictures, labels = framed(train.pictures(), crop_scale * _MARGIN, side), train.labels
     sources: tuple[str, ...] = (f"{data.name} (train, n={len(train)})",)
     if simulated:
-        drawn, kinds = simulate_cutouts(simulated, settings.seed + 77, pictures.shape[1], stretch, crop_scale)
+        drawn, kinds = simulate_cutouts(simulated, settings.seed + 77, side, stretch, crop_scale * _MARGIN)
         pictures, labels = np.concatenate([pictures, drawn]), np.concatenate([labels, kinds])
         sources += (f"simulated cutouts (n={simulated})",)
     model = separable_network(len(scheme.labels), size)
-    validation = (held.pictures(), held.labels)
+    validation = (framed(held.pictures(), crop_scale, size), held.labels)
     history = fit_classifier(model, (pictures, labels), validation, settings, callbacks)
     description = ClassifierDescription(
         labels=scheme.labels,
@@ -264,8 +282,8 @@ def train_classifier(
 
 
 def predict(model: Any, pictures: View) -> NDArray[np.float32]:
-    """Class probabilities ``(n, classes)`` of pictures ``(n, h, w, 3)`` resized to the model's input."""
-    size = model.inputs[0].shape[1]
-    batch = np.stack([resize(p, size, size) for p in pictures]).astype(np.float32)
-    found: NDArray[np.float32] = ops.convert_to_numpy(model.predict(batch, verbose=0)["probabilities"])
+    """Class probabilities ``(n, classes)`` of pictures ``(n, size, size, 3)`` uint8 RGB of the model's input size."""
+    found: NDArray[np.float32] = ops.convert_to_numpy(
+        model.predict(pictures.astype(np.float32), verbose=0)["probabilities"]
+    )
     return found
