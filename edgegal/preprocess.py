@@ -37,6 +37,10 @@ _MAD_TO_SIGMA = 1.4826
 # Nothing physical is that many sigma above the sky, and sums of such values still fit float32.
 _CEILING_SIGMA = np.float32(1e30)
 
+# A manifest may come from anywhere: beyond these an input fills the memory of a small computer.
+_MAX_SIDE = 4096
+_MAX_CROP_SCALE = 10
+
 # OpenCV leaves the whole picture black when a side is shorter.
 _MIN_OPENCV_BAYER = 3
 
@@ -72,6 +76,10 @@ class Stretch:
     soft_sigma: float = 8.0
     white_sigma: float = 300.0
 
+    def __post_init__(self) -> None:
+        if self.soft_sigma <= 0 or self.white_sigma <= 0:
+            raise ValueError(f"soft_sigma {self.soft_sigma} and white_sigma {self.white_sigma} must be positive")
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -94,6 +102,12 @@ class Preprocess:
     width: int
     stretch: Stretch = Stretch()
     crop_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= _MAX_SIDE and 1 <= self.width <= _MAX_SIDE):
+            raise ValueError(f"an input of {self.width} x {self.height} is not within 1 to {_MAX_SIDE} pixels")
+        if not 0 < self.crop_scale <= _MAX_CROP_SCALE:
+            raise ValueError(f"crop_scale {self.crop_scale} is not within 0 to {_MAX_CROP_SCALE}")
 
 
 @dataclass(frozen=True)

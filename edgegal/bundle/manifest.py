@@ -3,11 +3,10 @@
 ``bundle.json`` is the one schema; its models refuse unknown fields, so a misspelt key is an error and not a default.
 """
 
-from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from edgegal.anchors import AnchorSpec
@@ -44,16 +43,20 @@ StageName = Literal["detector", "classifier"]
 
 def _contained(path: str) -> str:
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path or not pure.parts:
         raise ValueError(f"path {path!r} leaves the bundle")
+    if pure.as_posix() != path:
+        raise ValueError(f"path {path!r} is not written plainly: {pure.as_posix()!r}")
     return path
 
 
-BundlePath = Annotated[str, AfterValidator(_contained)]
+# No file system takes longer names.
+BundlePath = Annotated[str, Field(max_length=255), AfterValidator(_contained)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A NaN would be written as null and not read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileRecord(_Model):
@@ -158,7 +161,7 @@ class Provenance(_Model):
     dataset_sha256: str
     seed: int
     versions: dict[str, str]
-    trained: datetime
+    trained: AwareDatetime
 
 
 class EvaluationSet(_Model):
@@ -176,6 +179,12 @@ class Description(_Model):
     scheme: str
     preprocess: Preprocess
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _input_is_square(self) -> Self:
+        if self.preprocess.width != self.preprocess.height:
+            raise ValueError(f"tiles and crops are square, not {self.preprocess.width} x {self.preprocess.height}")
+        return self
 
 
 class ClassifierDescription(Description):
@@ -195,9 +204,17 @@ class DetectorDescription(Description):
     max_detections: int = Field(default=100, ge=1)
     tile_overlap: int = Field(default=64, ge=0)
 
+    @model_validator(mode="after")
+    def _tiles_step_forward(self) -> Self:
+        if self.tile_overlap >= self.preprocess.width:
+            raise ValueError(f"tile_overlap {self.tile_overlap} leaves no step of {self.preprocess.width} pixel tiles")
+        return self
+
 
 class _Deployed(_Model):
     """The exported forms of a network."""
+
+    output_roles: ClassVar[frozenset[str]]
 
     variants: tuple[Variant, ...] = Field(min_length=1)
     evaluation: EvaluationSet | None = None
@@ -210,13 +227,25 @@ class _Deployed(_Model):
             raise ValueError(f"two variants are called {', '.join(sorted(double))}")
         return self
 
+    @model_validator(mode="after")
+    def _outputs_have_their_roles(self) -> Self:
+        for variant in self.variants:
+            missing = self.output_roles - {t.role for t in variant.outputs}
+            if missing:
+                raise ValueError(f"variant {variant.name} has no output for {', '.join(sorted(missing))}")
+        return self
+
 
 class ClassifierStage(ClassifierDescription, _Deployed):
     """A classifier in a bundle."""
 
+    output_roles = frozenset({"probabilities"})
+
 
 class DetectorStage(DetectorDescription, _Deployed):
     """A detector in a bundle."""
+
+    output_roles = frozenset({"boxes", "scores"})
 
 
 class Manifest(_Model):
@@ -225,7 +254,7 @@ class Manifest(_Model):
     schema_version: str = Field(default=SCHEMA_VERSION, pattern=r"^\d+\.\d+$")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     version: str
-    created: datetime
+    created: AwareDatetime
     description: str
     licence: str
     detector: DetectorStage | None = None

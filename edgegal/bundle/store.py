@@ -7,10 +7,13 @@ hashed before a runtime sees it. Nothing is ever unpickled.
 import atexit
 import hashlib
 import json
+import lzma
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -50,10 +53,18 @@ class Bundle:
         Folder that holds the files.
     manifest
         The validated manifest.
+    archive
+        The ``.edgegal`` file it was unpacked from; None for a folder.
     """
 
     root: Path
     manifest: Manifest
+    archive: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """What was opened, to name in messages."""
+        return self.archive or self.root
 
     def path(self, record: FileRecord) -> Path:
         """Path of a file after its size and hash were checked.
@@ -63,11 +74,10 @@ class Bundle:
         BundleError
             The file is missing, was changed, or is a link out of the bundle.
         """
-        path = self.root / record.path
-        problem = _problem(self.root, record)
+        problem = _problem(self, record)
         if problem:
             raise BundleError(problem, "get the bundle again; a changed model is never run")
-        return path
+        return self.root / record.path
 
     def model_path(self, variant: Variant) -> Path:
         """Path of the file of `variant` to load, all its files checked."""
@@ -75,71 +85,85 @@ class Bundle:
         return checked[0]
 
 
-def _problem(root: Path, record: FileRecord) -> str:
+def _problem(bundle: Bundle, record: FileRecord) -> str:
     """What is wrong with a file of the bundle; empty when nothing is."""
-    path = root / record.path
-    if not path.is_file():
-        return f"{path} is missing from the bundle"
-    if not path.resolve().is_relative_to(root.resolve()):
-        return f"{path} is a link that leaves the bundle"
-    size = path.stat().st_size
-    if size != record.bytes:
-        return f"{path} has {size} bytes, the manifest says {record.bytes}"
-    if sha256_of(path) != record.sha256:
-        return f"{path} was changed: its SHA-256 is not the manifest's"
+    path, shown = bundle.root / record.path, bundle.source / record.path
+    try:
+        if not path.is_file():
+            return f"{shown} is missing from the bundle"
+        if not path.resolve().is_relative_to(bundle.root.resolve()):
+            return f"{shown} is a link that leaves the bundle"
+        size = path.stat().st_size
+        if size != record.bytes:
+            return f"{shown} has {size} bytes, the manifest says {record.bytes}"
+        if sha256_of(path) != record.sha256:
+            return f"{shown} was changed: its SHA-256 is not the manifest's"
+    except OSError as error:
+        return f"{shown} cannot be read: {error.strerror}"
     return ""
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _read_manifest(root: Path, source: Path) -> Manifest:
+    path, shown = root / MANIFEST, source / MANIFEST
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(f"{path} is larger than any manifest")
-        raw = json.loads(path.read_bytes())
+            raise BundleError(f"{shown} is larger than any manifest")
+        raw = json.loads(path.read_bytes(), parse_constant=_no_constant)
     except FileNotFoundError:
-        raise BundleError(f"{path.parent} is not a bundle: it has no {MANIFEST}") from None
+        raise BundleError(f"{source} is not a bundle: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise BundleError(f"{shown} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
+        raise BundleError(f"{shown} is not JSON: {error}") from error
     major = SCHEMA_VERSION.split(".")[0]
     found = str(raw.get("schema_version", "")) if isinstance(raw, dict) else ""
     if found.split(".")[0] != major:
         raise BundleError(
-            f"{path} has schema version {found or 'none'}, this edgegal reads {major}.x",
+            f"{shown} has schema version {found[:20] or 'none'}, this edgegal reads {major}.x",
             "export the bundle again with this version, or install the edgegal it was made with",
         )
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where or 'manifest'}: {first['msg']}") from error
+        raise BundleError(f"{shown}: {where or 'manifest'}: {first['msg']}") from error
 
 
-def _unpack(archive: Path) -> Path:
-    """Unpack a ``.edgegal`` zip into a fresh temporary folder, refusing escapes, links and bombs."""
+def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse escapes, links, doubles and bombs by what the archive declares."""
+    if len(members) > _MAX_FILES or sum(m.file_size for m in members) > _MAX_BYTES:
+        raise BundleError(f"{archive} unpacks to more than a bundle may hold")
+    for member in members:
+        pure = PurePosixPath(member.filename)
+        is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+        if pure.is_absolute() or ".." in pure.parts or "\\" in member.filename or is_link:
+            raise BundleError(f"{archive} holds the unsafe path {member.filename!r}")
+    if len({m.filename for m in members}) < len(members):
+        raise BundleError(f"{archive} holds one name twice")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack a ``.edgegal`` zip into an empty folder."""
     try:
         with zipfile.ZipFile(archive) as zipped:
-            members = zipped.infolist()
-            if len(members) > _MAX_FILES or sum(m.file_size for m in members) > _MAX_BYTES:
-                raise BundleError(f"{archive} unpacks to more than a bundle may hold")
-            for member in members:
-                pure = PurePosixPath(member.filename)
-                is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-                if pure.is_absolute() or ".." in pure.parts or "\\" in member.filename or is_link:
-                    raise BundleError(f"{archive} holds the unsafe path {member.filename!r}")
-            folder = Path(tempfile.mkdtemp(prefix="edgegal-bundle-"))
-            try:
-                # The declared sizes were summed above; zipfile stops a member that lies about its own.
-                zipped.extractall(folder)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            _check_members(archive, zipped.infolist())
+            # zipfile reads no member beyond its declared size, and checks what it read against the checksum.
+            zipped.extractall(folder)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise BundleError(f"{archive} is not a readable .edgegal file: {error}") from error
-    return folder
+    except (OSError, EOFError, ValueError, struct.error, lzma.LZMAError) as error:
+        raise BundleError(f"{archive} cannot be unpacked: {error}") from error
 
 
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle folder or ``.edgegal`` file; model files are hashed when asked for.
+
+    An archive is unpacked into a temporary folder that goes when the process ends.
 
     Raises
     ------
@@ -151,21 +175,30 @@ def open_bundle(path: Path) -> Bundle:
     if not path.exists():
         raise InputError(f"no bundle at {path}")
     if path.is_dir():
-        return Bundle(path, _read_manifest(path / MANIFEST))
-    folder = _unpack(path)
+        return Bundle(path, _read_manifest(path, path))
+    folder = Path(tempfile.mkdtemp(prefix="edgegal-bundle-"))
+    try:
+        _unpack(path, folder)
+        bundle = Bundle(folder, _read_manifest(folder, path), path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Bundle(folder, _read_manifest(folder / MANIFEST))
+    return bundle
 
 
 def verify(bundle: Bundle) -> list[str]:
     """Problems of every file the manifest names, and files it does not name; empty when the bundle is sound."""
     records = bundle.manifest.files()
-    problems = [p for p in (_problem(bundle.root, r) for r in records) if p]
+    problems = [p for p in (_problem(bundle, r) for r in records) if p]
     known = {r.path for r in records} | {MANIFEST, CARD}
     for path in sorted(bundle.root.rglob("*")):
         name = path.relative_to(bundle.root).as_posix()
-        if path.is_file() and name not in known:
-            problems.append(f"{path} is not in the manifest")
+        if name not in known and (path.is_symlink() or not path.is_dir()):
+            problems.append(f"{bundle.source / name} is not in the manifest")
+    card = bundle.root / CARD
+    if card.is_symlink() or (card.exists() and not card.is_file()):
+        problems.append(f"{bundle.source / CARD} is not a plain file")
     return problems
 
 
@@ -174,7 +207,7 @@ def save(manifest: Manifest, root: Path) -> Bundle:
     text = manifest.model_dump_json(indent=1) + "\n"
     temporary = root / f".{MANIFEST}.{os.getpid()}"
     try:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(root / MANIFEST)
     finally:
         temporary.unlink(missing_ok=True)
@@ -191,15 +224,18 @@ def pack(bundle: Bundle, out: Path) -> Path:
     """
     problems = verify(bundle)
     if problems:
-        raise BundleError(f"{bundle.root} is not sound: {problems[0]}", "run: edgegal bundle verify")
+        raise BundleError(f"{bundle.source} is not sound: {problems[0]}", "run: edgegal bundle verify")
+    names = sorted({MANIFEST} | {r.path for r in bundle.manifest.files()})
+    if (bundle.root / CARD).is_file():
+        names.append(CARD)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for path in sorted(p for p in bundle.root.rglob("*") if p.is_file()):
-                info = zipfile.ZipInfo(path.relative_to(bundle.root).as_posix())
+            for name in names:
+                info = zipfile.ZipInfo(name)
                 info.compress_type = zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16
-                zipped.writestr(info, path.read_bytes())
+                zipped.writestr(info, (bundle.root / name).read_bytes())
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
