@@ -1,0 +1,23 @@
+"""Trained networks to files that small computers run, each checked against the float network before it ships."""
+
+from edgegal.export.calibration import Calibration, calibrate, network_pictures
+from edgegal.export.network import FloatNetwork, read_network
+from edgegal.export.registry import EXPORTERS
+from edgegal.export.variants import Job, plan, prepare
+from edgegal.export.writer import Identity, add_classifier_evaluation, add_detector_evaluation, export_bundle
+
+__all__ = [
+    "EXPORTERS",
+    "Calibration",
+    "FloatNetwork",
+    "Identity",
+    "Job",
+    "add_classifier_evaluation",
+    "add_detector_evaluation",
+    "calibrate",
+    "export_bundle",
+    "network_pictures",
+    "plan",
+    "prepare",
+    "read_network",
+]

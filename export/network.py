@@ -1,0 +1,112 @@
+"""The float network that exporters start from and variants are compared with."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal.anchors import anchor_count
+from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription, StageName
+from edgegal.errors import InputError
+from edgegal.frames import View
+from edgegal.preprocess import network_input
+
+__all__ = ["FloatNetwork", "read_network"]
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """A trained Keras model and what it is.
+
+    Attributes
+    ----------
+    model
+        Keras model with input ``image`` float32 ``(None, h, w, 3)`` RGB 0-255 and a dictionary of outputs by role.
+    description
+        What it is.
+    """
+
+    model: Any
+    description: ClassifierDescription | DetectorDescription
+
+    @property
+    def stage(self) -> StageName:
+        """The stage of a bundle it becomes."""
+        return "detector" if isinstance(self.description, DetectorDescription) else "classifier"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """``(1, h, w, 3)``: devices see one picture at a time, and a static batch is what every exporter does best."""
+        return 1, self.description.preprocess.height, self.description.preprocess.width, 3
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each output for a batch of one, by role."""
+        return {role: (1, *tensor.shape[1:]) for role, tensor in self.model.output.items()}
+
+    @cached_property
+    def static(self) -> Any:
+        """The same network, same weights, with a batch of exactly one."""
+        import keras
+
+        image = keras.Input(batch_shape=self.input_shape, name="image")
+        return keras.Model(image, self.model(image, training=False))
+
+    def __call__(self, pictures: View) -> dict[str, NDArray[np.float32]]:
+        """Float outputs by role, ``(n, ...)`` each, of pictures ``(n, h, w, 3)`` uint8 RGB."""
+        parts = [
+            self.model.predict_on_batch(network_input(pictures[i : i + _BATCH]))
+            for i in range(0, len(pictures), _BATCH)
+        ]
+        return {role: np.concatenate([p[role] for p in parts]).astype(np.float32) for role in parts[0]}
+
+
+def read_network(folder: Path) -> FloatNetwork:
+    """The trained network in `folder`, checked to be what its description says.
+
+    Raises
+    ------
+    InputError
+        The folder is not a trained model, the model does not fit its description, or Keras does not run on TensorFlow
+        (the one backend the exporters understand).
+    MissingPartError
+        Keras is not installed.
+    """
+    from edgegal.models.artefact import load_trained
+
+    model, description = load_trained(folder)
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(f"Keras runs on {keras.backend.backend()} here", "export with KERAS_BACKEND=tensorflow")
+    network = FloatNetwork(model, description)
+    _check(network, folder)
+    return network
+
+
+def _expected_outputs(description: ClassifierDescription | DetectorDescription) -> dict[str, tuple[int, ...]]:
+    classes = len(description.labels)
+    if isinstance(description, ClassifierDescription):
+        return {"probabilities": (1, classes)}
+    anchors = anchor_count(description.anchors, description.preprocess.height, description.preprocess.width)
+    return {"boxes": (1, anchors, 4), "scores": (1, anchors, classes)}
+
+
+def _check(network: FloatNetwork, folder: Path) -> None:
+    outputs = network.model.output
+    if not isinstance(outputs, dict):
+        raise InputError(f"{folder}: the outputs of the model have no names", "train it with: edgegal train")
+    found, expected = network.output_shapes, _expected_outputs(network.description)
+    if found != expected:
+        raise InputError(f"{folder}: model.json asks for outputs {expected}, the model gives {found}")
+    shape = tuple(network.model.inputs[0].shape[1:])
+    if shape != network.input_shape[1:]:
+        raise InputError(f"{folder}: model.json asks for input {network.input_shape[1:]}, the model takes {shape}")
+    if not all(math.isfinite(float(np.abs(w).sum())) for w in network.model.get_weights()):
+        raise InputError(f"{folder}: the weights are not all finite", "train it again")

@@ -1,0 +1,108 @@
+"""Which formats can be written, in which precisions, and the module that does it."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from edgegal.bundle.manifest import Format, Precision
+from edgegal.errors import InputError, MissingPartError
+from edgegal.export.calibration import Calibration
+from edgegal.export.network import FloatNetwork
+
+__all__ = ["EXPORTERS", "Converted", "Converter", "Exporter", "Order", "exporter"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an exporter is asked to write.
+
+    Attributes
+    ----------
+    network
+        The float network.
+    precision
+        Precision wanted.
+    calibration
+        Pictures for the ranges of activations; None for float precisions.
+    target
+        Path to write to, without suffix; its folder exists.
+    metadata
+        JSON to embed in the file.
+    """
+
+    network: FloatNetwork
+    precision: Precision
+    calibration: Calibration | None
+    target: Path
+    metadata: str
+
+    @property
+    def ranges(self) -> Calibration:
+        """The calibration of an integer precision."""
+        if self.calibration is None:
+            raise InputError(f"{self.precision} needs calibration pictures", "name a dataset with --calibration")
+        return self.calibration
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What an exporter wrote: the file to load first, then those that must lie beside it; and how it was quantised."""
+
+    files: tuple[Path, ...]
+    recipe: str
+
+
+class Converter(Protocol):
+    """What a module named in `EXPORTERS` offers."""
+
+    def convert(self, order: Order) -> Converted:
+        """Write the file or files; their output tensors bear the names of the network's roles."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One file format.
+
+    Attributes
+    ----------
+    format
+        Name in manifests and on the command line.
+    precisions
+        What it can write.
+    module
+        Module with the function `Converter.convert`, imported at first use.
+    """
+
+    format: Format
+    precisions: tuple[Precision, ...]
+    module: str
+
+    def load(self) -> Converter:
+        """The converter; `MissingPartError` when a package it needs is absent."""
+        try:
+            return cast(Converter, importlib.import_module(self.module))
+        except ImportError as error:
+            raise MissingPartError(
+                f"exporting to {self.format} does not work here: {error}", "pip install 'edgegal[export]'"
+            ) from error
+
+
+EXPORTERS: Mapping[str, Exporter] = {
+    e.format: e
+    for e in (
+        Exporter("tflite", ("fp32", "fp16", "int8"), "edgegal.export.tflite"),
+        Exporter("onnx", ("fp32", "int8"), "edgegal.export.onnx"),
+        Exporter("openvino", ("fp32", "fp16", "int8"), "edgegal.export.openvino"),
+    )
+}
+
+
+def exporter(name: str) -> Exporter:
+    """The exporter of a format; `InputError` naming the known ones otherwise."""
+    try:
+        return EXPORTERS[name]
+    except KeyError:
+        raise InputError(f"unknown format {name!r}", f"use: {', '.join(EXPORTERS)}") from None

@@ -1,0 +1,294 @@
+"""Bundles written whole or not at all: made in a hidden folder beside the goal and renamed when sound."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, Manifest, StageName, file_record, open_bundle, save
+from edgegal.bundle import verify as find_problems
+from edgegal.bundle.evaluation import BOXES_FILE
+from edgegal.bundle.manifest import DetectorDescription, EvaluationSet, FileRecord, Precision, Variant
+from edgegal.bundle.store import CARD, MANIFEST
+from edgegal.errors import BundleError, GateFailedError, InputError
+from edgegal.export.card import card
+from edgegal.export.registry import Exporter
+from edgegal.export.variants import Job, Progress, export_variants
+from edgegal.frames import View
+
+__all__ = ["Identity", "add_classifier_evaluation", "add_detector_evaluation", "export_bundle"]
+
+_EVALUATION = "evaluation"
+_Stage = ClassifierStage | DetectorStage
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a bundle is called and says of itself."""
+
+    name: str
+    version: str = "1.0"
+    description: str = "Galaxy networks for the computer at the telescope."
+    licence: str = "MIT"
+
+
+def export_bundle(
+    jobs: Sequence[Job],
+    steps: Sequence[tuple[Exporter, Precision]],
+    out: Path,
+    identity: Identity | None = None,
+    progress: Progress = lambda line: None,
+) -> Bundle:
+    """Export networks into a bundle folder.
+
+    A bundle that is there already keeps its other stage. The same network exported again gains variants and renews
+    those of the same name; another network replaces the stage.
+
+    Parameters
+    ----------
+    jobs
+        At most one network for each stage.
+    steps
+        What to write, from `edgegal.export.plan`.
+    out
+        Folder of the bundle: absent, empty, or a bundle.
+    identity
+        What it is called; when None, what it was called, or the folder's name.
+    progress
+        Told each step and its parity.
+
+    Raises
+    ------
+    InputError
+        `out` is something else, or two networks want one stage.
+    GateFailedError
+        Variants differ too much from float. All were tried; nothing was written.
+    """
+    stages = [job.network.stage for job in jobs]
+    if not jobs or len(set(stages)) != len(stages):
+        raise InputError(
+            f"cannot make a bundle of {len(jobs)} networks: {', '.join(stages) or 'none'}", "one per stage"
+        )
+    old = _present(out)
+    with _rewritten(out) as root:
+        failures: list[GateFailedError] = []
+        written: dict[StageName, _Stage] = dict(old.stages) if old else {}
+        for job in jobs:
+            results = list(export_variants(job, steps, root, progress))
+            failures += [r for r in results if isinstance(r, GateFailedError)]
+            variants = [r for r in results if isinstance(r, Variant)]
+            if variants:
+                written[job.network.stage] = _stage(job, variants, written.get(job.network.stage))
+        if failures:
+            raise GateFailedError(
+                "; ".join(f.message for f in failures),
+                "calibrate on more pictures, or leave it out with --format or --precision; nothing was written",
+            )
+        manifest = _manifest(written, identity or _identity(old, out))
+        _drop_unknown(root, manifest)
+        _finish(root, manifest)
+    return open_bundle(out)
+
+
+def add_classifier_evaluation(out: Path, pictures: View, labels: NDArray[np.integer], description: str) -> Bundle:
+    """Give the classifier of the bundle folder `out` an evaluation set, in place of one it has.
+
+    Parameters
+    ----------
+    out
+        A bundle folder.
+    pictures
+        ``(n, h, w, 3)`` uint8 RGB at input size.
+    labels
+        ``(n,)`` indices into the classifier's labels.
+    description
+        Where the pictures come from.
+    """
+
+    def write(folder: Path, stage: _Stage) -> list[Path]:
+        paths = []
+        for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+            path = folder / stage.labels[int(label)] / f"{number:04d}.png"
+            path.parent.mkdir(exist_ok=True)
+            paths.append(_write_picture(path, picture))
+        return paths
+
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(_open_stage(out, "classifier").labels):
+        raise InputError("an evaluation picture has a label the classifier does not know")
+    return _add_evaluation(out, "classifier", pictures, description, write)
+
+
+def add_detector_evaluation(
+    out: Path, pictures: View, boxes: Sequence[NDArray[np.floating]], description: str
+) -> Bundle:
+    """Give the detector of the bundle folder `out` an evaluation set, in place of one it has.
+
+    Parameters
+    ----------
+    out
+        A bundle folder.
+    pictures
+        ``(n, h, w, 3)`` uint8 RGB at input size.
+    boxes
+        For each picture the true boxes ``(k, 4)`` x0, y0, x1, y1 in pixels.
+    description
+        Where the pictures come from.
+    """
+
+    def write(folder: Path, stage: _Stage) -> list[Path]:
+        del stage
+        names = [f"{number:04d}.png" for number in range(len(pictures))]
+        paths = [_write_picture(folder / name, picture) for name, picture in zip(names, pictures, strict=True)]
+        truth = {
+            n: np.round(b.astype(np.float64), 2).reshape(-1, 4).tolist() for n, b in zip(names, boxes, strict=True)
+        }
+        (folder / BOXES_FILE).write_text(json.dumps(truth, indent=0) + "\n")
+        return [*paths, folder / BOXES_FILE]
+
+    return _add_evaluation(out, "detector", pictures, description, write)
+
+
+def _add_evaluation(
+    out: Path,
+    name: StageName,
+    pictures: View,
+    description: str,
+    write: Callable[[Path, _Stage], list[Path]],
+) -> Bundle:
+    stage = _open_stage(out, name)
+    shape = (stage.preprocess.height, stage.preprocess.width, 3)
+    if not len(pictures) or pictures.shape[1:] != shape or pictures.dtype != np.uint8:
+        raise InputError(f"evaluation pictures are uint8 (n, {shape}), not {pictures.dtype} {pictures.shape}")
+    with _rewritten(out) as root:
+        folder = root / _EVALUATION / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        records = tuple(file_record(root, path) for path in write(folder, stage))
+        _finish(root, _with_evaluation(open_bundle(root).manifest, name, description, len(pictures), records))
+    return open_bundle(out)
+
+
+def _with_evaluation(
+    manifest: Manifest, name: StageName, description: str, n: int, records: tuple[FileRecord, ...]
+) -> Manifest:
+    evaluation = EvaluationSet(description=description, n=n, files=records)
+    stage = manifest.stages[name].model_copy(update={"evaluation": evaluation})
+    return manifest.model_copy(update={name: stage})
+
+
+def _open_stage(out: Path, name: StageName) -> _Stage:
+    stages = open_bundle(out).manifest.stages
+    if name not in stages:
+        raise InputError(f"bundle {out} has no {name}")
+    return stages[name]
+
+
+def _write_picture(path: Path, picture: View) -> Path:
+    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    path.write_bytes(content.tobytes())
+    return path
+
+
+def _present(out: Path) -> Manifest | None:
+    """Manifest of the bundle at `out`, None when nothing is there."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / MANIFEST).is_file():
+        raise InputError(f"{out} is there and is no bundle folder", "give a new folder with --out")
+    bundle = open_bundle(out)
+    problems = find_problems(bundle)
+    if problems:
+        raise BundleError(problems[0], "mend or remove the bundle before adding to it")
+    return bundle.manifest
+
+
+def _identity(old: Manifest | None, out: Path) -> Identity:
+    if old is None:
+        return Identity(name=out.name)
+    return Identity(old.name, old.version, old.description, old.licence)
+
+
+def _stage(job: Job, variants: Sequence[Variant], old: _Stage | None) -> _Stage:
+    """The stage with its new variants, and with what of the old one still holds."""
+    description = job.network.description
+    kept: list[Variant] = []
+    evaluation = None
+    if old is not None and old.task == description.task:
+        same_pictures = old.labels == description.labels and old.preprocess == description.preprocess
+        evaluation = old.evaluation if same_pictures else None
+        fields = type(description).model_fields
+        if all(getattr(old, field) == getattr(description, field) for field in fields):
+            kept = [v for v in old.variants if v.name not in {n.name for n in variants}]
+    kind = DetectorStage if isinstance(description, DetectorDescription) else ClassifierStage
+    values = {field: getattr(description, field) for field in type(description).model_fields}
+    return kind(**values, variants=(*kept, *variants), evaluation=evaluation)
+
+
+def _manifest(stages: dict[StageName, _Stage], identity: Identity) -> Manifest:
+    return Manifest(
+        name=identity.name,
+        version=identity.version,
+        created=datetime.now(timezone.utc),
+        description=identity.description,
+        licence=identity.licence,
+        **stages,  # type: ignore[arg-type]
+    )
+
+
+def _drop_unknown(root: Path, manifest: Manifest) -> None:
+    """Remove what a replaced stage left behind."""
+    known = {record.path for record in manifest.files()}
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(root).as_posix() not in known:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _finish(root: Path, manifest: Manifest) -> None:
+    bundle = save(manifest, root)
+    (root / CARD).write_text(card(manifest))
+    problems = find_problems(bundle)
+    if problems:
+        raise BundleError(problems[0])
+
+
+@contextlib.contextmanager
+def _rewritten(out: Path) -> Iterator[Path]:
+    """A copy of the folder `out` to work on, put in its place at the end, thrown away after an error."""
+    above = out.absolute().parent
+    # Parents are made with the result; until then the nearest one there is on the same file system.
+    beside = next(p for p in (above, *above.parents) if p.is_dir())
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=beside))
+    try:
+        work.chmod(0o755)
+        if out.exists():
+            shutil.copytree(out, work, dirs_exist_ok=True)
+        yield work
+        above.mkdir(parents=True, exist_ok=True)
+        _swap(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _swap(work: Path, out: Path) -> None:
+    if not out.exists():
+        work.rename(out)
+        return
+    aside = out.with_name(f".{out.name}.{os.getpid()}.old")
+    out.rename(aside)
+    try:
+        work.rename(out)
+    except BaseException:
+        aside.rename(out)
+        raise
+    shutil.rmtree(aside)
