@@ -102,7 +102,9 @@ def network_pictures(
     drawn = np.sort(np.random.default_rng(seed).permutation(len(part))[:samples])
     size = description.preprocess.height
     if isinstance(description, ClassifierDescription):
-        return part.select(drawn).pictures(size)
+        from edgegal.data.framing import framed
+
+        return framed(part.select(drawn).pictures(), description.preprocess.crop_scale, size)
     from edgegal.data.fields import compose_fields, isolate
 
     galaxies = [galaxy for picture in part.select(drawn).pictures() if (galaxy := isolate(picture)) is not None]

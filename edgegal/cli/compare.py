@@ -85,6 +85,7 @@ def _labelled(bundle: "Bundle", name: str) -> "LabelledPictures":
     """The test split of a dataset, in the classifier's classes."""
     from edgegal.benchmarks.comparison import LabelledPictures
     from edgegal.data import open_dataset
+    from edgegal.data.framing import framed
     from edgegal.errors import DatasetError, InputError
     from edgegal.labels import SCHEMES
 
@@ -98,7 +99,8 @@ def _labelled(bundle: "Bundle", name: str) -> "LabelledPictures":
         )
     if not len(held):
         raise DatasetError(f"{name} has no labelled pictures in its test split")
-    return LabelledPictures(name, "test", held.pictures(), held.labels)
+    pictures = framed(held.pictures(), stage.preprocess.crop_scale, stage.preprocess.height)
+    return LabelledPictures(name, "test", pictures, held.labels)
 
 
 def _by_stage(folders: list[Path]) -> dict["StageName", Path]:
