@@ -19,8 +19,8 @@ __all__ = ["Reference", "Shift"]
 _LONGEST_SIDE = 1024
 _STAR_SIGMA = 4.0
 _SATURATED_SIGMA = 30.0
-# Unrelated frames agree below .1, frames of one field above .4 (measured on real and simulated ones).
-_LEAST_AGREEMENT = 0.25
+# Other fields agree below .3 even at their best shift, frames of one field above .8 (real and simulated ones).
+_LEAST_AGREEMENT = 0.5
 # Pixels of light that a frame needs: the few spikes of pure noise can be matched by chance, three stars cannot.
 _LEAST_PIXELS = 40
 
@@ -70,7 +70,8 @@ class Reference:
         stars, _ = _stars(pixels)
         if min(np.count_nonzero(self._stars), np.count_nonzero(stars)) < _LEAST_PIXELS:
             raise FrameError("the frame does not register: no stars")
-        (dx, dy), _ = cv2.phaseCorrelate(self._stars, stars, self._window)
+        # phaseCorrelate multiplies the window into its arguments in place where it need not pad them.
+        (dx, dy), _ = cv2.phaseCorrelate(self._stars.copy(), stars.copy(), self._window)
         # The peak's own height says little: a single noise spike shared by chance can answer strongly.
         agreement = _agreement(self._stars, stars, dx, dy)
         if agreement < _LEAST_AGREEMENT:
@@ -105,4 +106,4 @@ def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], dx: floa
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
     moved = cv2.warpAffine(second, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     norm = float(np.linalg.norm(first)) * float(np.linalg.norm(moved))
-    return float((first * moved).sum()) / norm if norm > 0 else 0.0
+    return min(1.0, float((first * moved).sum()) / norm) if norm > 0 else 0.0

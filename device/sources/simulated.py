@@ -8,7 +8,7 @@ from edgegal.sky import Night
 __all__ = ["SimulatedSource"]
 
 _DEFAULTS = {"seed": 0, "frames": 8, "width": 960, "height": 640}
-_LEAST = {"seed": 0, "frames": 1, "width": 64, "height": 64}
+_LEAST = {"seed": 0, "frames": 1, "width": 256, "height": 256}
 
 
 class SimulatedSource(Source):
