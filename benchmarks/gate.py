@@ -64,5 +64,5 @@ def check(now: Mapping[str, Statistics], baseline: Mapping[str, Statistics], max
     if found:
         raise GateFailedError(
             f"slower than the baseline by more than {max_slowdown:.0%}: {'; '.join(map(str, found))}",
-            "look at temperature and clock in both files before the code",
+            "look at temperature, clock and load in both files before the code",
         )

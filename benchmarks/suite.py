@@ -27,7 +27,8 @@ __all__ = ["FRAME_SIZE", "Suite", "measure"]
 FRAME_SIZE = (1920, 1080)
 """Width and height of the frame that frame rows are timed on."""
 
-Progress = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+"""Takes the number of rows done, the number there will be, and the name of the next."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,11 @@ def _scene(bundle: Bundle) -> _Scene:
 class _Bench:
     """Runs the rows of one suite on one bundle, and keeps what could not be run."""
 
-    def __init__(self, bundle: Bundle, suite: Suite, progress: Progress) -> None:
+    def __init__(self, bundle: Bundle, suite: Suite, rows: int, progress: Progress) -> None:
         self.bundle = bundle
         self.suite = suite
+        self.rows = rows
+        self.done = 0
         self.progress = progress
         self.scene = _scene(bundle)
         self.left_out: dict[str, str] = {}
@@ -131,7 +134,8 @@ class _Bench:
         name = "/".join([stage, step, *([target.variant.name, target.entry.name] if target else [])])
         if target and self.suite.threads != 1:
             name += f"/{self.suite.threads}-threads"
-        self.progress(name)
+        self.progress(self.done, self.rows, name)
+        self.done += 1
         scenario = self.suite.frame_scenario if stage == "frame" else self.suite.scenario
         return Benchmark(name, params, extra or {}, Statistics(scenario(call)))
 
@@ -246,7 +250,7 @@ def _partner(target: _Target, targets: list[_Target]) -> _Target | None:
     return None
 
 
-def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda name: None) -> Run:
+def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda done, rows, name: None) -> Run:
     """Time a bundle on this machine.
 
     Parameters
@@ -256,7 +260,7 @@ def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda name: None
     suite
         Which parts, and how thoroughly.
     progress
-        Told the name of each row before it is timed.
+        Told of each row before it is timed.
 
     Raises
     ------
@@ -268,15 +272,18 @@ def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda name: None
     targets = _targets(bundle, suite)
     for target in targets:
         bundle.model_path(target.variant)
+    whole = [(t, p) for t in targets for p in [_partner(t, targets)] if t.stage == "detector"]
+    if bundle.manifest.classifier is not None:
+        whole = [(t, p) for t, p in whole if p is not None]
+    detectors = sum(t.stage == "detector" for t in targets)
+    expected = 1 + len(bundle.manifest.stages) + len(targets) + detectors + len(whole)
     before = read_health()
-    bench = _Bench(bundle, suite, progress)
+    bench = _Bench(bundle, suite, expected, progress)
     rows = list(bench.shared_rows())
     for target in targets:
         rows.extend(bench.target_rows(target))
-    for target in targets:
-        partner = _partner(target, targets)
-        if target.stage == "detector" and (partner or bundle.manifest.classifier is None):
-            rows.extend(bench.frame_row(target, partner))
+    for target, partner in whole:
+        rows.extend(bench.frame_row(target, partner))
     if all(row.params["runtime"] is None for row in rows):
         reasons = "; ".join(f"{name}: {why}" for name, why in bench.left_out.items())
         raise MissingPartError(f"no variant of the bundle runs here: {reasons}", "run: edgegal doctor")

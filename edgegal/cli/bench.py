@@ -41,7 +41,7 @@ def bench(
 
     earlier = storage.load(baseline) if baseline else None
     suite = Suite(runtime, precision, threads, SingleStream(samples, seconds), frames)
-    run = measure(zoo.resolve(bundle), suite, progress=lambda name: typer.echo(f"timing {name}", err=True))
+    run = measure(zoo.resolve(bundle), suite, _say)
     path = storage.save(run, out)
     if as_json:
         typer.echo(json.dumps(storage.document(run)))
@@ -55,3 +55,8 @@ def bench(
         if earlier.processor != run.machine.cpu:
             typer.echo(f"the baseline was taken on {earlier.processor or 'an unnamed processor'}", err=True)
         gate.check({row.name: row.statistics for row in run.benchmarks}, earlier.statistics, max_slowdown)
+
+
+def _say(done: int, rows: int, name: str) -> None:
+    # A line a row, and no live bar: its refreshing thread would take time from what is timed.
+    typer.echo(f"{done + 1} of {rows}: {name}", err=True)

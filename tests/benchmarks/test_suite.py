@@ -22,11 +22,12 @@ VARIANT_ROWS = {
 
 
 def test_every_step_of_every_variant_is_timed(make_bundle: Callable[..., Bundle]) -> None:
-    seen: list[str] = []
-    run = measure(make_bundle(), Suite(scenario=QUICK, frame_samples=2), progress=seen.append)
+    seen: list[tuple[int, int, str]] = []
+    suite = Suite(scenario=QUICK, frame_samples=2)
+    run = measure(make_bundle(), suite, progress=lambda *told: seen.append(told))
     names = {row.name for row in run.benchmarks}
     assert names == {"frame/view", "detector/input", "classifier/input"} | VARIANT_ROWS
-    assert seen == [row.name for row in run.benchmarks]
+    assert seen == [(i, len(names), row.name) for i, row in enumerate(run.benchmarks)]
     rows = {row.name: row for row in run.benchmarks}
     assert len(rows["detector/infer/onnx-fp32/onnxruntime"].statistics) == 3
     assert len(rows["frame/end-to-end/onnx-fp32/onnxruntime"].statistics) == 2
