@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgegal.detections import Detections
+from edgegal.device.pipeline import FrameResult, StageTimes
+from edgegal.device.sinks import SightingLog
+from edgegal.device.tracking import Tracker
+from edgegal.frames import Frame
+
+LABELS = ("round", "spiral")
+VIEW = np.zeros((100, 100, 3), np.uint8)
+
+
+def run(log: SightingLog, rows: list[list[tuple[float, float]]], tracker: Tracker | None = None) -> Tracker:
+    """One frame a row; each pair is the probabilities of a galaxy at its own place."""
+    tracker = tracker or Tracker(LABELS, patience=0)
+    for i, row in enumerate(rows):
+        corners = [20.0 * k for k in range(len(row))]
+        boxes = np.array([[c, c, c + 15, c + 15] for c in corners], np.float32).reshape(-1, 4)
+        found = Detections(boxes, np.full(len(row), 0.9, np.float32), np.zeros(len(row), np.int32))
+        probabilities = np.array(row, np.float32).reshape(-1, 2)
+        frame = Frame(VIEW, "test", i, linear=False)
+        seen, ended = tracker.update(frame, found, probabilities)
+        log.write(FrameResult(frame, VIEW, found, probabilities, StageTimes()), seen, ended)
+    return tracker
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def events(path: Path) -> list[tuple[int, str]]:
+    return [(line["id"], line["event"]) for line in lines(path)]
+
+
+def test_nothing_is_created_before_the_first_frame(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path / "out")
+    log.close(())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_sky_leaves_an_empty_log(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path / "out")
+    log.close(run(log, [[], []]).alive)
+    assert (tmp_path / "out/sightings.jsonl").read_text() == ""
+
+
+def test_a_long_sighting_stays_a_few_lines(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path)
+    log.close(run(log, [[(0.1, 0.9)]] * 100).alive)
+    found = lines(log.path)
+    assert [line["event"] for line in found] == ["new", *["update"] * 6, "end"]
+    assert [line["frames"] for line in found] == [1, 2, 4, 8, 16, 32, 64, 100]
+
+
+def test_a_change_of_class_is_written_at_once(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path)
+    run(log, [[(0.6, 0.4)], [(0.5, 0.5)], [(0.0, 1.0)]])
+    assert [(line["event"], line["class"]) for line in lines(log.path)] == [
+        ("new", "round"),
+        ("update", "round"),
+        ("update", "spiral"),
+    ]
+
+
+def test_an_ended_sighting_is_closed_while_the_night_goes_on(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path)
+    tracker = run(log, [[(1, 0), (0, 1)], [(1, 0)]])
+    assert events(log.path)[-1] == (2, "end")
+    log.close(tracker.alive)
+    assert events(log.path)[-1] == (1, "end")
+
+
+def test_every_line_is_on_the_disk_when_the_frame_is_done(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path)
+    run(log, [[(1, 0)]])
+    # Not closed: what a pulled plug leaves.
+    assert events(log.path) == [(1, "new")]
+
+
+def test_runs_are_appended_and_told_apart(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = SightingLog(tmp_path)
+        log.close(run(log, [[(1, 0)]]).alive)
+    found = lines(log.path)
+    assert len(found) == 4
+    assert len({line["run"] for line in found}) == 2
+
+
+def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "sightings.jsonl"
+    path.write_text('{"run": "x", "ev')
+    log = SightingLog(tmp_path)
+    run(log, [[(1, 0)]])
+    first, second = path.read_text().splitlines()
+    assert first == '{"run": "x", "ev'
+    assert json.loads(second)["event"] == "new"

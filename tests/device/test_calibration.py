@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgegal.device.calibration import Calibration, combine, normalised_flat, read_calibration, read_master
+from edgegal.errors import FrameError, InputError
+from edgegal.frames import Frame
+
+SHAPE = (40, 60)
+
+
+def shading() -> np.ndarray:
+    """Vignetting to a half in the corners."""
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    return 1 - 0.25 * (x**2 + y**2)
+
+
+def write_folder(folder: Path, base: np.ndarray, noise: float, count: int = 9) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    for i in range(count):
+        picture = np.clip(base + rng.normal(0, noise, base.shape), 0, 65535)
+        cv2.imwrite(str(folder / f"{i}.png"), np.rint(picture).astype(np.uint16))
+    return folder
+
+
+def test_dark_and_flat_give_back_the_scene(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    dark = 200 + rng.uniform(0, 300, SHAPE)
+    scene = 1000 + 500 * np.sin(np.arange(SHAPE[1]) / 5) * np.ones(SHAPE)
+    frame = Frame((scene * shading() + dark).astype(np.float32), "light")
+    calibrate = read_calibration(
+        write_folder(tmp_path / "dark", dark, 4), write_folder(tmp_path / "flat", 30000 * shading(), 60)
+    )
+    assert calibrate is not None
+    result = calibrate(frame)
+    # The flat is normalised to its median, not to its centre.
+    assert np.std(result.pixels / scene) / np.mean(result.pixels / scene) < 0.01
+    assert result.pixels.dtype == np.float32
+
+
+def test_neither_dark_nor_flat_is_no_calibration() -> None:
+    assert read_calibration(None, None) is None
+
+
+@pytest.mark.parametrize("method", ["mean", "median"])
+def test_combining_is_what_numpy_says(method: str) -> None:
+    pictures = [np.random.default_rng(i).integers(0, 999, SHAPE).astype(np.uint16) for i in range(5)]
+    expected = getattr(np, method)(np.stack(pictures), axis=0)
+    np.testing.assert_allclose(combine(pictures, method), expected, rtol=1e-6)  # type: ignore[arg-type]
+
+
+def test_the_median_throws_a_cosmic_ray_out() -> None:
+    pictures = [np.full(SHAPE, 100, np.uint16) for _ in range(5)]
+    pictures[2][7, 7] = 60000
+    assert combine(pictures)[7, 7] == 100
+
+
+@pytest.mark.parametrize("method", ["mean", "median"])
+def test_pictures_of_two_sizes_or_none_do_not_combine(method: str) -> None:
+    with pytest.raises(InputError, match="shapes"):
+        combine([np.zeros(SHAPE), np.zeros((3, 3))], method)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no calibration frame"):
+        combine([], method)  # type: ignore[arg-type]
+
+
+def test_a_warm_lamp_does_not_tint_the_colours() -> None:
+    lamp = np.empty(SHAPE, np.float32)
+    lamp[0::2, 0::2], lamp[0::2, 1::2], lamp[1::2, 0::2], lamp[1::2, 1::2] = 4000, 3000, 3000, 1000
+    np.testing.assert_allclose(normalised_flat(lamp), 1)
+    colour = np.ones((*SHAPE, 3), np.float32) * np.array([4000, 3000, 1000], np.float32)
+    np.testing.assert_allclose(normalised_flat(colour), 1)
+
+
+def test_dead_pixels_of_a_flat_become_unknown_and_not_infinite() -> None:
+    master = np.full(SHAPE, 1000, np.float32)
+    master[5, 6] = 0
+    result = Calibration(flat=normalised_flat(master))(Frame(np.full(SHAPE, 7, np.uint16), "light"))
+    assert np.isnan(result.pixels[5, 6])
+    assert np.isfinite(result.pixels).sum() == result.pixels.size - 1
+
+
+def test_a_display_picture_is_refused() -> None:
+    frame = Frame(np.zeros(SHAPE, np.uint8), "photo.jpg", linear=False)
+    with pytest.raises(InputError, match=r"photo\.jpg is a display picture"):
+        Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
+
+
+def test_a_master_of_another_size_is_refused_with_both_sizes() -> None:
+    frame = Frame(np.zeros((10, 10), np.uint16), "light")
+    with pytest.raises(InputError, match=r"\(40, 60\).*\(10, 10\)"):
+        Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
+
+
+def test_the_frame_that_came_in_is_left_alone() -> None:
+    frame = Frame(np.full(SHAPE, 7.0, np.float32), "light", bayer="RGGB")
+    result = Calibration(dark=np.ones(SHAPE, np.float32))(frame)
+    assert (frame.pixels == 7).all()
+    assert (result.pixels == 6).all()
+    assert result == replace(frame, pixels=result.pixels)
+
+
+def test_a_bad_or_finished_calibration_frame_is_fatal(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "dark", np.full(SHAPE, 100), 1)
+    (folder / "3.png").write_bytes(b"")
+    with pytest.raises(FrameError, match="empty"):
+        read_master(folder)
+    cv2.imwrite(str(folder / "3.png"), np.zeros(SHAPE, np.uint8))
+    with pytest.raises(FrameError, match="display picture"):
+        read_master(folder)

@@ -1,0 +1,118 @@
+import json
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgegal.detections import Detections
+from edgegal.device.tracking import Sighting, Tracker
+from edgegal.frames import Frame
+
+LABELS = ("round", "spiral")
+START = datetime(2026, 3, 21, 21, 0, tzinfo=timezone.utc)
+PIXELS = np.zeros((4, 4), np.uint8)
+
+
+def frame(index: int) -> Frame:
+    return Frame(PIXELS, "test", index, time=START + timedelta(seconds=10 * index))
+
+
+def found(*boxes: tuple[float, float, float, float], scores: list[float] | None = None) -> Detections:
+    n = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(n, 4),
+        np.array(scores or [0.8] * n, np.float32),
+        np.zeros(n, np.int32),
+    )
+
+
+def sure(*rows: tuple[float, float]) -> np.ndarray:
+    return np.array(rows, np.float32).reshape(len(rows), 2)
+
+
+def step(tracker: Tracker, index: int, detections: Detections, p: np.ndarray) -> tuple[Sighting, ...]:
+    return tracker.update(frame(index), detections, p)[0]
+
+
+def test_one_picture_gives_sightings_of_one_frame() -> None:
+    (sighting,) = step(Tracker(LABELS), 0, found((10, 20, 50, 70)), sure((0.3, 0.7)))
+    assert sighting.box == (10, 20, 50, 70)
+    assert (sighting.label, sighting.confidence) == ("spiral", pytest.approx(0.7))
+    assert (sighting.frames, sighting.agreeing) == (1, 1)
+    assert sighting.first_time == sighting.last_time == START
+
+
+def test_probabilities_and_scores_are_averaged_and_votes_counted() -> None:
+    tracker = Tracker(LABELS)
+    step(tracker, 0, found((10, 10, 50, 50), scores=[0.6]), sure((0.6, 0.4)))
+    step(tracker, 1, found((11, 10, 51, 50), scores=[0.8]), sure((0.2, 0.8)))
+    (sighting,) = step(tracker, 2, found((12, 10, 52, 50), scores=[1.0]), sure((0.1, 0.9)))
+    assert sighting.probabilities == pytest.approx({"round": 0.3, "spiral": 0.7})
+    assert sighting.score == pytest.approx(0.8)
+    assert (sighting.label, sighting.agreeing, sighting.frames) == ("spiral", 2, 3)
+    assert sighting.box == (12, 10, 52, 50)
+    assert (sighting.first_frame, sighting.last_frame) == (0, 2)
+    assert sighting.last_time == START + timedelta(seconds=20)
+
+
+def test_neighbours_that_cross_keep_their_names_by_overlap() -> None:
+    tracker = Tracker(LABELS)
+    first = step(tracker, 0, found((0, 0, 40, 40), (30, 0, 70, 40)), sure((1, 0), (0, 1)))
+    second = step(tracker, 1, found((34, 0, 74, 40), (4, 0, 44, 40)), sure((0, 1), (1, 0)))
+    assert [s.id for s in second] == [first[1].id, first[0].id]
+
+
+def test_a_galaxy_elsewhere_is_a_new_one() -> None:
+    tracker = Tracker(LABELS)
+    step(tracker, 0, found((0, 0, 40, 40)), sure((1, 0)))
+    (other,) = step(tracker, 1, found((200, 200, 240, 240)), sure((1, 0)))
+    assert other.id == 2
+    assert [s.id for s in tracker.alive] == [1, 2]
+
+
+def test_a_gap_is_bridged_until_patience_ends() -> None:
+    tracker = Tracker(LABELS, patience=2)
+    step(tracker, 0, found((0, 0, 40, 40)), sure((1, 0)))
+    for i in (1, 2):
+        assert tracker.update(frame(i), Detections.empty(), sure()) == ((), ())
+    (again,) = step(tracker, 3, found((2, 0, 42, 40)), sure((1, 0)))
+    assert (again.id, again.frames) == (1, 2)
+    ended = [tracker.update(frame(i), Detections.empty(), sure())[1] for i in (4, 5, 6)]
+    assert ended == [(), (), (again,)]
+    assert tracker.alive == ()
+
+
+def test_without_a_classifier_the_score_is_the_confidence() -> None:
+    tracker = Tracker()
+    for i in range(3):
+        (sighting,) = tracker.update(frame(i), found((0, 0, 9, 9), scores=[0.9]), np.zeros((1, 0)))[0]
+    assert (sighting.label, sighting.confidence) == ("galaxy", pytest.approx(0.9))
+    assert sighting.agreeing == sighting.frames == 3
+
+
+corner = st.integers(0, 60)
+box = st.tuples(corner, corner, st.integers(5, 40), st.integers(5, 40)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(st.lists(st.lists(box, max_size=6), max_size=6))
+def test_every_detection_belongs_to_one_sighting_of_its_own(frames: list[list[tuple[int, int, int, int]]]) -> None:
+    tracker = Tracker(LABELS, patience=1)
+    everyone: dict[int, Sighting] = {}
+    for i, boxes in enumerate(frames):
+        seen, ended = tracker.update(frame(i), found(*boxes), sure(*[(0.5, 0.5)] * len(boxes)))
+        assert len({s.id for s in seen}) == len(boxes)
+        assert [s.box for s in seen] == boxes
+        everyone |= {s.id: s for s in (*seen, *ended)}
+    assert sum(s.frames for s in everyone.values()) == sum(len(b) for b in frames)
+
+
+def test_the_document_survives_json() -> None:
+    (sighting,) = step(Tracker(LABELS), 4, found((1.234, 2, 30, 40)), sure((0.25, 0.75)))
+    document = json.loads(json.dumps(sighting.document()))
+    assert document["class"] == "spiral"
+    assert document["box"] == [1.23, 2, 30, 40]
+    assert datetime.fromisoformat(document["first_time"]) == START + timedelta(seconds=40)
