@@ -63,7 +63,9 @@ def test_a_file_that_vanished_is_one_bad_frame(tmp_path: Path) -> None:
         assert next(source).index == 1
 
 
-@pytest.mark.parametrize("uri", ["", "empty", "missing.fits", "notes.txt", "sim:moon=1", "sim:frames=0", "sim:seed=x", "sim:width=9"])
+@pytest.mark.parametrize(
+    "uri", ["", "empty", "missing.fits", "notes.txt", "sim:moon=1", "sim:frames=0", "sim:seed=x", "sim:width=9"]
+)
 def test_what_cannot_be_opened_is_refused_with_a_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
