@@ -122,6 +122,8 @@ class _Plan:
         return _report("classifier", data, rows, left_out)
 
     def detector(self, stage: DetectorStage, data: BoxedPictures, keras: Path | None) -> StageReport:
+        if not any(map(len, data.boxes)):
+            raise InputError(f"{data.name} has no true box: there is nothing to find")
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)

@@ -29,7 +29,10 @@ def compare(
         0.01, "--max-drop", help="Largest loss of accuracy (detectors: AP at IoU .5) that passes."
     ),
     min_agreement: float = typer.Option(
-        0.97, "--min-agreement", min=0.0, max=1.0, help="Least share of float's answers a variant must repeat."
+        0.97, "--min-agreement", min=0.0, max=1.0, help="Least share of float's classes a classifier must repeat."
+    ),
+    min_box_agreement: float = typer.Option(
+        0.85, "--min-box-agreement", min=0.0, max=1.0, help="Least share of boxes in common with the float detector."
     ),
     seed: int = typer.Option(0, "--seed", help="Seed of the bootstraps."),
     record: bool = typer.Option(False, "--record", help="Write the figures into the bundle's manifest."),
@@ -39,8 +42,8 @@ def compare(
     """Compare every variant of a bundle with float on labelled pictures.
 
     Exit 1 when a variant is surely worse than --max-drop, that is, when the low end of the 95 % paired bootstrap
-    interval of its drop lies above it; or when it agrees with float on a smaller share than --min-agreement. A drop
-    that may be chance passes.
+    interval of its drop lies above it; or when it agrees with float on less than --min-agreement (classifiers) or
+    --min-box-agreement (detectors). A drop that may be chance passes.
     """
     import json
 
@@ -56,7 +59,7 @@ def compare(
     opened = zoo.resolve(bundle)
     report = compare_bundle(
         opened,
-        Gate(max_drop, min_agreement),
+        Gate(max_drop, min_agreement, min_box_agreement),
         seed,
         threads,
         runtime,

@@ -9,7 +9,8 @@ import pytest
 
 from edgegal.benchmarks.comparison import LabelledPictures, compare_bundle, record_accuracy
 from edgegal.benchmarks.report import Gate
-from edgegal.bundle import Bundle, open_bundle, save
+from edgegal.bundle import Bundle, file_record, open_bundle, save
+from edgegal.bundle.manifest import EvaluationSet
 from edgegal.errors import GateFailedError, InputError
 
 pytestmark = pytest.mark.host
@@ -67,6 +68,19 @@ def test_without_a_float_variant_the_mend_is_a_reference(make_bundle: Callable[.
     with pytest.raises(InputError, match="no fp32 variant to compare with") as caught:
         compare_bundle(save(manifest, bundle.root), Gate())
     assert "--reference" in caught.value.mend
+
+
+def test_fields_without_galaxies_are_no_evaluation_set(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    folder = bundle.root / "evaluation" / "detector"
+    truth = json.loads((folder / "boxes.json").read_text())
+    (folder / "boxes.json").write_text(json.dumps(dict.fromkeys(truth, [])))
+    stage = bundle.manifest.stages["detector"]
+    records = tuple(file_record(bundle.root, path) for path in sorted(folder.iterdir()))
+    evaluation = EvaluationSet(description="empty sky", n=len(truth), files=records)
+    changed = bundle.manifest.model_copy(update={"detector": stage.model_copy(update={"evaluation": evaluation})})
+    with pytest.raises(InputError, match="empty sky has no true box"):
+        compare_bundle(save(changed, bundle.root), Gate())
 
 
 def test_the_verb_prints_the_document_then_fails(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
