@@ -69,15 +69,21 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
     scale = max(1, -(-_LEAST_SIDE // min(max(view.shape[:2]), _LEAST_SIDE)))
     canvas: View = np.repeat(np.repeat(view, scale, axis=0), scale, axis=1)
     height, width = canvas.shape[:2]
+    size = 0.45 * max(1.0, max(height, width) / 1100)
     thickness = max(1, round(max(height, width) / 900))
     boxes = [_corners(s, scale) for s in sightings]
     colours = [_colour(s) for s in sightings]
     for (x0, y0, x1, y1), colour in zip(boxes, colours, strict=True):
         cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
     taken: list[_Rectangle] = []
-    for sighting, box, colour in zip(sightings, boxes, colours, strict=True):
+    for i, sighting in enumerate(sightings):
         text = f"{sighting.label} {sighting.confidence:.2f}"
-        _write(canvas, text, box, colour, taken, 0.45 * max(1.0, max(height, width) / 1100))
+        (w, h), below = cv2.getTextSize(text, _FONT, size, 1)
+        plate = _place(boxes[i], (w + 2 * _PLATE, h + below + 2 * _PLATE), (width, height), taken, boxes)
+        taken.append(plate)
+        x0, y0, x1, y1 = plate
+        canvas[y0:y1, x0:x1] //= 4
+        cv2.putText(canvas, text, (x0 + _PLATE, y1 - below - _PLATE), _FONT, size, colours[i], 1, cv2.LINE_AA)
     return canvas
 
 
@@ -91,24 +97,35 @@ def _colour(sighting: Sighting) -> tuple[int, int, int]:
     return _COLOURS[labels.index(sighting.label) % len(_COLOURS) if labels else 0]
 
 
-def _write(
-    canvas: View, text: str, box: _Rectangle, colour: tuple[int, int, int], taken: list[_Rectangle], size: float
-) -> None:
-    """Write beside a box on a darkened plate, at the first of several places that is in the picture and free."""
-    height, width = canvas.shape[:2]
-    (w, h), below = cv2.getTextSize(text, _FONT, size, 1)
-    w, h = w + 2 * _PLATE, h + below + 2 * _PLATE
+def _place(
+    box: _Rectangle,
+    plate: tuple[int, int],
+    canvas: tuple[int, int],
+    taken: Sequence[_Rectangle],
+    boxes: Sequence[_Rectangle],
+) -> _Rectangle:
+    """Where the writing of a box goes: inside the picture, off other writing, and off other boxes where it can be.
+
+    Parameters
+    ----------
+    box
+        The box it belongs to.
+    plate, canvas
+        Widths and heights of the writing and the picture.
+    taken
+        Where there is writing already.
+    boxes
+        All boxes.
+    """
+    (w, h), (width, height) = plate, canvas
     x0, y0, x1, y1 = box
     left = min(max(x0, 0), max(width - w, 0))
-    places = [(left, y0 - h - 1), (left, y1 + 2), (x1 + 2, y0), (x0 - w - 2, y0), (left, y0 + 2)]
-    plates = [(x, y, x + w, y + h) for x, y in places if 0 <= x <= width - w and 0 <= y <= height - h]
-    if not plates:
-        plates = [(left, 0, left + w, h)]
-    plate = next((p for p in plates if not any(_meet(p, t) for t in taken)), plates[0])
-    taken.append(plate)
-    px0, py0, px1, py1 = plate
-    canvas[py0:py1, px0:px1] //= 4
-    cv2.putText(canvas, text, (px0 + _PLATE, py1 - below - _PLATE), _FONT, size, colour, 1, cv2.LINE_AA)
+    corners = [(left, y0 - h - 1), (left, y1 + 2), (x1 + 2, y0), (x0 - w - 2, y0), (left, y0 + 2)]
+    places = [(x, y, x + w, y + h) for x, y in corners if 0 <= x <= width - w and 0 <= y <= height - h]
+    if not places:
+        return left, 0, left + w, h
+    others = [b for b in boxes if b != box]
+    return min(places, key=lambda p: (any(_meet(p, t) for t in taken), any(_meet(p, b) for b in others)))
 
 
 def _meet(a: _Rectangle, b: _Rectangle) -> bool:

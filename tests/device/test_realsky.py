@@ -1,0 +1,149 @@
+"""The device on real frames: what is known of them by other means must come out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgegal import zoo
+from edgegal.device.pipeline import Pipeline
+from edgegal.device.registration import Reference
+from edgegal.device.session import observe
+from edgegal.device.sources import open_source
+from edgegal.device.stacking import LiveStack
+from edgegal.frames import Frame, View
+from edgegal.preprocess import Stretch, as_view, debayer, measure_sky
+
+pytestmark = pytest.mark.realsky
+
+Shared = Callable[[str], Path]
+
+
+def frames_of(path: Path) -> list[Frame]:
+    with open_source(str(path)) as source:
+        return list(source)
+
+
+def view_of(path: Path) -> View:
+    (frame,) = frames_of(path)
+    return as_view(frame, Stretch())
+
+
+def grey(view: View) -> np.ndarray:
+    return view.astype(np.float32).mean(axis=2)
+
+
+@pytest.mark.parametrize("kind", ["Mono", "Color"])
+def test_m51_is_the_right_way_up_on_a_dark_sky(shared: Shared, kind: str) -> None:
+    view = view_of(shared(f"fits_nebulosa/M51.8.{kind}.fits"))
+    smooth = cv2.GaussianBlur(grey(view), (0, 0), 6)
+    core, companion = (513, 533), (481, 416)
+    for x, y in (core, companion):
+        # The companion stands above the spiral: north is up in this picture.
+        window = smooth[y - 30 : y + 30, x - 30 : x + 30]
+        peak_y, peak_x = np.unravel_index(window.argmax(), window.shape)
+        assert abs(peak_y - 30) < 12
+        assert abs(peak_x - 30) < 12
+        assert window.max() > 4 * np.median(grey(view))
+    assert 5 < np.median(grey(view)) < 50
+
+
+def test_one_picture_in_all_pixel_types_gives_one_view(shared: Shared) -> None:
+    views = [view_of(shared(f"fits_nebulosa/NGC3344.Mono.{kind}.fits")) for kind in ("16", "32", "F32", "F64")]
+    for view in views[1:]:
+        assert np.abs(grey(view) - grey(views[0])).max() <= 1
+
+
+def test_the_core_of_a_spiral_is_warmer_than_its_arms(shared: Shared) -> None:
+    """Red and blue are not swapped: NGC 3344's bulge is yellow, its arms blue."""
+    view = view_of(shared("fits_nebulosa/NGC3344.Color.8.fits")).astype(float)
+    core, arms = view[105:130, 120:145].mean(axis=(0, 1)), view[100:160, 40:70].mean(axis=(0, 1))
+    assert core[0] / core[2] > 1.1 > 1 > arms[0] / arms[2]
+
+
+def test_both_greens_of_the_bayer_pattern_agree(shared: Shared) -> None:
+    """The two sites that BAYERPAT calls green see the same light; the other two do not."""
+    for path in (shared("fits_nebulosa/Debayer.GRBG.fits"), shared("frames_m27_asi224mc/Light_1069.fits.gz")):
+        (frame,) = frames_of(path)
+        assert frame.bayer is not None
+        cell = [frame.pixels[y::2, x::2].astype(float).mean() for y in (0, 1) for x in (0, 1)]
+        sites = {colour: [i for i, c in enumerate(frame.bayer) if c == colour] for colour in "RGB"}
+        greens = abs(cell[sites["G"][0]] - cell[sites["G"][1]])
+        assert greens < 0.2 * abs(cell[sites["R"][0]] - cell[sites["B"][0]])
+
+
+def test_headers_of_real_files_are_read(shared: Shared) -> None:
+    (m27,) = frames_of(shared("frames_m27_asi224mc/Light_1069.fits.gz"))
+    assert m27.time is not None
+    assert m27.time.isoformat() == "2018-09-07T22:31:45.431000+00:00"
+    assert m27.exposure_s == 6
+    # The header's own SECPIX1.
+    assert m27.pixel_scale == pytest.approx(1.5169, abs=1e-3)
+    assert m27.target is None
+    (plate,) = frames_of(shared("fits_misc/photutils_M6707HH.fits.gz"))
+    assert (plate.target, plate.exposure_s, plate.time) == ("M67", 50, None)
+
+
+def m27_in_colour(shared: Shared) -> list[np.ndarray]:
+    frames = frames_of(shared("frames_m27_asi224mc"))
+    return [debayer(f.pixels, f.bayer) for f in frames if f.bayer]
+
+
+def test_m27_frames_register_as_their_stars_say(shared: Shared) -> None:
+    sep = pytest.importorskip("sep")
+
+    def stars(picture: np.ndarray) -> np.ndarray:
+        light = np.ascontiguousarray(picture.astype(np.float32).mean(axis=2))
+        background = sep.Background(light)
+        found = sep.extract(light - background, 8, err=background.globalrms, minarea=9)
+        brightest = found[np.argsort(-found["flux"])[:80]]
+        return np.stack([brightest["x"], brightest["y"]], axis=1)
+
+    pictures = m27_in_colour(shared)
+    reference, origin = Reference(pictures[0]), stars(pictures[0])
+    for picture in pictures[1:]:
+        shift = reference.shift_of(picture)
+        there = stars(picture)
+        moved = origin + np.array([shift.dx, shift.dy])
+        offsets = there[None] - moved[:, None]
+        nearest = offsets[np.arange(len(moved)), np.hypot(*np.moveaxis(offsets, 2, 0)).argmin(axis=1)]
+        matched = nearest[np.hypot(*nearest.T) < 3]
+        assert len(matched) > 40
+        assert np.hypot(*np.median(matched, axis=0)) < 0.5
+
+
+def test_m27_comes_out_of_the_noise_in_its_colours(shared: Shared) -> None:
+    frames = frames_of(shared("frames_m27_asi224mc"))
+    stack = LiveStack(8)
+    for frame in frames:
+        stacked = stack.add(frame)
+    single = debayer(frames[0].pixels, frames[0].bayer or "RGGB")
+    assert measure_sky(stacked.pixels).sigma < measure_sky(single).sigma / 1.8
+    pixels, sky = stacked.pixels, np.array(measure_sky(stacked.pixels).level)
+    core = np.median(pixels[380:460, 580:660].reshape(-1, 3), axis=0) - sky
+    rim = np.median(pixels[525:545, 520:570].reshape(-1, 3), axis=0) - sky
+    # Doubly ionised oxygen shines green-blue inside, hydrogen and nitrogen red around it.
+    assert core[1] > 1.5 * core[0]
+    assert rim[0] > 1.5 * rim[1] > 2 * rim[2]
+
+
+def test_eighteen_real_jpegs_stack_although_the_field_rotates(shared: Shared) -> None:
+    frames = frames_of(shared("frames_m44_openlivestacker"))
+    assert [Path(f.source).stem[-2:] for f in frames] == [f"{i:02d}" for i in range(18)]
+    stack = LiveStack(18)
+    for frame in frames:
+        stacked = stack.add(frame)
+    assert stacked.pixels.dtype == np.uint8
+    assert stack.coverage.max() == 18
+    assert np.median(stacked.pixels) == pytest.approx(np.median(frames[0].pixels), abs=1)
+
+
+def test_the_shipped_networks_find_m51(shared: Shared) -> None:
+    pipeline = Pipeline.from_bundle(zoo.resolve(zoo.DEFAULT))
+    with open_source(str(shared("fits_nebulosa/M51.8.Color.fits"))) as source:
+        summary = observe(source, pipeline)
+    around = [s for s in summary.sightings if s.box[0] < 513 < s.box[2] and s.box[1] < 533 < s.box[3]]
+    assert around
+    assert max(s.score for s in around) > 0.5
