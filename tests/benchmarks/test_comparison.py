@@ -74,7 +74,7 @@ def test_fields_without_galaxies_are_no_evaluation_set(make_bundle: Callable[...
     bundle = make_bundle()
     folder = bundle.root / "evaluation" / "detector"
     truth = json.loads((folder / "boxes.json").read_text())
-    (folder / "boxes.json").write_text(json.dumps(dict.fromkeys(truth, [])))
+    (folder / "boxes.json").write_text(json.dumps({name: [] for name in truth}))
     stage = bundle.manifest.stages["detector"]
     records = tuple(file_record(bundle.root, path) for path in sorted(folder.iterdir()))
     evaluation = EvaluationSet(description="empty sky", n=len(truth), files=records)
