@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 
@@ -11,13 +12,20 @@ __all__ = ["silent_opencv"]
 # FFmpeg inside OpenCV writes by itself; read when the first video is opened. -8 is its "quiet".
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
+_SILENT = 0
+
+
+def _logging() -> Any:
+    """The module with OpenCV's log level, which moved between releases of version 4."""
+    return getattr(cv2.utils, "logging", cv2)
+
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
     """Keep OpenCV's log still for a while."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    before = _logging().getLogLevel()
+    _logging().setLogLevel(_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        _logging().setLogLevel(before)
