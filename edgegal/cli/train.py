@@ -26,7 +26,7 @@ def detector(
     out: Path = _OUT,
     fields: int = typer.Option(6000, "--fields", min=1, help="Fields to compose."),
     epochs: int = typer.Option(8, "--epochs", min=1, help="Passes over the fields."),
-    batch: int = typer.Option(32, "--batch", min=1, help="Fields a step."),
+    batch: int = typer.Option(16, "--batch", min=1, help="Fields a step."),
     size: int = typer.Option(256, "--size", help="Input side in pixels, a multiple of 64."),
     seed: int = _SEED,
     as_json: bool = _JSON,

@@ -103,7 +103,7 @@ def _turned(galaxy: IsolatedGalaxy, side: float, rng: np.random.Generator) -> tu
 
 
 def _background(
-    size: int, stretch: Stretch, rng: np.random.Generator, galaxies: int, seeing: float, smallest: float
+    size: int, stretch: Stretch, rng: np.random.Generator, galaxies: int, seeing: float, sizes: tuple[float, float]
 ) -> tuple[View, NDArray[np.float32]]:
     """A stretched simulated scene with noise, gradient and defects, and the boxes of its galaxies."""
     crowded = rng.random() < 0.15
@@ -115,7 +115,7 @@ def _background(
         galaxies,
         stars,
         seeing=seeing,
-        sizes=(smallest, size * _LARGEST_SHARE),
+        sizes=sizes,
         spikes=bool(rng.random() < 0.3),
     )
     light = scene.light
@@ -159,16 +159,19 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
     rng
         Source of chance.
     """
-    wanted = 0 if rng.random() < 0.12 else int(rng.integers(1, 8))
+    kind = rng.random()
+    crowded = kind > 0.85
+    wanted = 0 if kind < 0.1 else int(rng.integers(8, 26) if crowded else rng.integers(1, 8))
+    largest = size * (0.25 if crowded else _LARGEST_SHARE)
     n_real = int(rng.binomial(wanted, 0.6)) if real else 0
-    seeing = float(rng.uniform(1.6, 6.0))
+    seeing = float(np.exp(rng.uniform(np.log(1.2), np.log(6.0))))
     # Below this a blurred galaxy cannot be told from a star by anybody.
     smallest = max(7.0, 2.5 * seeing)
-    picture, found = _background(size, stretch, rng, wanted - n_real, seeing, smallest)
+    picture, found = _background(size, stretch, rng, wanted - n_real, seeing, (smallest, largest))
     canvas = picture.astype(np.float32)
     boxes = list(found)
     for _ in range(n_real):
-        side = float(np.exp(rng.uniform(np.log(smallest), np.log(size * _LARGEST_SHARE))))
+        side = float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
         light, box = _turned(real[int(rng.integers(len(real)))], side, rng)
         reach = box[2:] - box[:2]
         corner = rng.uniform(-0.3 * reach, size - 0.7 * reach).round()
@@ -181,7 +184,9 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + light.shape[1], size), min(top + light.shape[0], size)
         patch = light[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
-        canvas[y0:y1, x0:x1] += patch * np.float32(rng.uniform(0.6, 1.15))
+        # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
+        gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
+        canvas[y0:y1, x0:x1] += patch * gain.astype(np.float32)
         boxes.append(seen)
     picture = _displayed(np.clip(canvas, 0, 255), rng)
     every = np.array(boxes, np.float32).reshape(-1, 4)

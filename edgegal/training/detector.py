@@ -49,8 +49,8 @@ class DetectorSettings:
     """
 
     epochs: int = 8
-    batch: int = 32
-    rate: float = 2e-3
+    batch: int = 16
+    rate: float = 1.5e-3
     decay: float = 4e-5
     seed: int = 0
 
