@@ -78,7 +78,8 @@ def network_pictures(
 ) -> View:
     """Pictures as the network will meet them, at its input size.
 
-    A classifier sees galaxies of the dataset, labelled or not; a detector sees fields composed with them.
+    A classifier sees galaxies of the dataset, labelled or not, cropped as the device crops them; a detector sees
+    fields composed with them.
 
     Parameters
     ----------
@@ -99,6 +100,8 @@ def network_pictures(
         ``(n, h, w, 3)`` uint8 RGB.
     """
     part = dataset.subset(split=split, labelled=False)
+    if not len(part):
+        raise InputError(f"{dataset.name} has no pictures in its {split} split")
     drawn = np.sort(np.random.default_rng(seed).permutation(len(part))[:samples])
     size = description.preprocess.height
     if isinstance(description, ClassifierDescription):

@@ -88,14 +88,12 @@ def plan(formats: Sequence[str], precisions: Sequence[str]) -> list[tuple[Export
 
 
 def export_variants(
-    job: Job, steps: Sequence[tuple[Exporter, Precision]], root: Path, progress: Progress
+    job: Job, reference: Reference, steps: Sequence[tuple[Exporter, Precision]], root: Path, progress: Progress
 ) -> Iterator[Variant | GateFailedError]:
-    """Write each step's files below the bundle folder `root` and measure them.
+    """Write each step's files below the bundle folder `root` and measure them against the float answers.
 
     Yields a variant, or the failed gate of one that differs too much from float; what failed stays in `root`.
     """
-    with tools_quiet():
-        reference = Reference.of(job.network, job.pictures)
     folder = root / job.network.stage
     folder.mkdir(exist_ok=True)
     for number, (step, precision) in enumerate(steps, 1):

@@ -21,6 +21,8 @@ from edgegal.bundle.manifest import DetectorDescription, EvaluationSet, FileReco
 from edgegal.bundle.store import CARD, MANIFEST
 from edgegal.errors import BundleError, GateFailedError, InputError
 from edgegal.export.card import card
+from edgegal.export.parity import Reference
+from edgegal.export.quiet import tools_quiet
 from edgegal.export.registry import Exporter
 from edgegal.export.variants import Job, Progress, export_variants
 from edgegal.frames import View
@@ -79,11 +81,14 @@ def export_bundle(
             f"cannot make a bundle of {len(jobs)} networks: {', '.join(stages) or 'none'}", "one per stage"
         )
     old = _present(out)
+    # Before any conversion: a network that cannot be compared stops here, not after minutes.
+    with tools_quiet():
+        references = [Reference.of(job.network, job.pictures) for job in jobs]
     with _rewritten(out) as root:
         failures: list[GateFailedError] = []
         written: dict[StageName, _Stage] = dict(old.stages) if old else {}
-        for job in jobs:
-            results = list(export_variants(job, steps, root, progress))
+        for job, reference in zip(jobs, references, strict=True):
+            results = list(export_variants(job, reference, steps, root, progress))
             failures += [r for r in results if isinstance(r, GateFailedError)]
             variants = [r for r in results if isinstance(r, Variant)]
             if variants:
@@ -143,6 +148,9 @@ def add_detector_evaluation(
     description
         Where the pictures come from.
     """
+
+    if len(boxes) != len(pictures):
+        raise InputError(f"{len(pictures)} pictures need as many lists of boxes, not {len(boxes)}")
 
     def write(folder: Path, stage: _Stage) -> list[Path]:
         del stage

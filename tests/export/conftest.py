@@ -107,6 +107,22 @@ def make_sky() -> Callable[[int, int], np.ndarray]:
 
 
 @pytest.fixture(scope="session")
+def write_pictures() -> Callable[[Path], Path]:
+    """Writes simulated galaxies as ``DIR/<train|val>/<label>/<n>.png`` and gives back DIR."""
+    import cv2
+
+    def write(folder: Path) -> Path:
+        for split, seed in (("train", 30), ("val", 31)):
+            for number, picture in enumerate(sky(20, seed)):
+                path = folder / split / LABELS[number % len(LABELS)] / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def classifier() -> Any:
     """A `FloatNetwork` that tells five classes apart, arbitrarily."""
     from edgegal.export import FloatNetwork
