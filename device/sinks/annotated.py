@@ -41,8 +41,7 @@ class AnnotatedPictures(Sink):
         origin = re.sub(r"[^A-Za-z0-9._=-]+", "_", Path(result.frame.source).name)[:60]
         path = self.folder / f"{result.frame.index:06d}_{origin}.png"
         picture = cv2.cvtColor(annotate(result.view, seen), cv2.COLOR_RGB2BGR)
-        # The fastest compression: on a small board the slower ones take longer than the networks.
-        _, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        _, encoded = cv2.imencode(".png", picture)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             temporary.write_bytes(encoded.tobytes())
