@@ -13,6 +13,15 @@ __all__ = ["app"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+def _settings_as_defaults(context: typer.Context, file: Path | None) -> Path | None:
+    """Let the settings file say what flags do not."""
+    if file is not None:
+        from edgegal import settings
+
+        context.default_map = settings.load(file).run.model_dump(mode="json", exclude_none=True)
+    return file
+
+
 @app.command()
 def run(
     source: str = typer.Argument(help="Picture, FITS file, video, folder of these, or sim: for a simulated night."),
@@ -28,6 +37,13 @@ def run(
     dark: Path | None = typer.Option(None, "--dark", help="Master dark, or a folder of darks, to subtract."),
     flat: Path | None = typer.Option(None, "--flat", help="Master flat, or a folder of flats, to divide by."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Stop after N frames."),
+    config: Path | None = typer.Option(
+        None,
+        "--config",
+        is_eager=True,
+        callback=_settings_as_defaults,
+        help="Settings file (edgegal config show); flags override it.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Stream frames through detection, then classification; Ctrl-C ends the run and keeps what was seen."""

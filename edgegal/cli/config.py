@@ -1,0 +1,42 @@
+"""`edgegal config`: show or check the settings file."""
+
+from pathlib import Path
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Show or check the settings file."
+)
+
+_JSON = typer.Option(False, "--json", help="Print one JSON document.")
+
+
+@app.command()
+def show(
+    file: Path | None = typer.Argument(None, help="Settings file; the defaults when none is given."),
+    as_json: bool = _JSON,
+) -> None:
+    """Print the settings in effect as a settings file, every field with what it means."""
+    from edgegal import settings
+
+    found = settings.load(file) if file else settings.Settings()
+    typer.echo(found.model_dump_json() if as_json else settings.as_toml(found), nl=as_json)
+
+
+@app.command()
+def check(file: Path = typer.Argument(help="Settings file."), as_json: bool = _JSON) -> None:
+    """Read a settings file; exit 2 naming the line of the first problem."""
+    import json
+
+    from edgegal import settings
+    from edgegal.errors import InputError
+
+    try:
+        settings.load(file)
+    except InputError as error:
+        if as_json:
+            typer.echo(json.dumps({"file": str(file), "sound": False, "problem": error.message, "mend": error.mend}))
+        raise
+    typer.echo(json.dumps({"file": str(file), "sound": True}) if as_json else f"{file}: sound")

@@ -1,0 +1,110 @@
+"""The settings file and the secrets that stay out of it."""
+
+import contextlib
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgegal.errors import InputError
+from edgegal.runtimes import RUNTIMES
+from edgegal.settings import RunSettings, Settings, as_toml, load, secret
+
+# What a path or name may hold: any text without the two characters no file name has.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1)
+
+RUN = st.builds(
+    RunSettings,
+    source=st.none() | TEXT,
+    bundle=TEXT,
+    out=st.none() | TEXT.map(Path),
+    runtime=st.none() | st.sampled_from(sorted(RUNTIMES)),
+    precision=st.none() | st.sampled_from(["int8", "fp16", "fp32"]),
+    threads=st.integers(1, 64),
+    score=st.none() | st.floats(0, 1),
+    stack=st.integers(0, 100),
+    dark=st.none() | TEXT.map(Path),
+    flat=st.none() | TEXT.map(Path),
+    limit=st.none() | st.integers(1, 10**6),
+)
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "edgegal.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@given(RUN)
+def test_what_is_shown_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, run: RunSettings) -> None:
+    settings = Settings(run=run)
+    assert load(_written(tmp_path_factory.getbasetemp(), as_toml(settings))) == settings
+
+
+def test_an_empty_file_is_the_defaults_and_every_field_says_what_it_is(tmp_path: Path) -> None:
+    assert load(_written(tmp_path, "")) == Settings()
+    for section in Settings.model_fields.values():
+        assert section.title
+    for name, field in RunSettings.model_fields.items():
+        assert field.title, name
+        assert field.title in as_toml(Settings())
+        assert f"{name} = " in as_toml(Settings()) or f"# {name} is not set" in as_toml(Settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "mend"),
+    [
+        ("[run]\nbundle = 'b'\n\nthread = 2\n", "line 4: unknown setting run.thread", "did you mean threads?"),
+        ("[run]\nzzz = 2\n", "line 2: unknown setting run.zzz", "source, bundle, out, runtime"),
+        ("\n[rnu]\nthreads = 2\n", "line 2: unknown setting rnu", "did you mean run?"),
+        ("# x\n[run]\nthreads = 0\n", "line 3: run.threads: ", ""),
+        ("run.score = 1.5", "line 1: run.score: ", ""),
+        ("run = { threads = 1, limit = 'many' }", "line 1: run.limit: ", ""),
+        ("[run]\nruntime = 'fastest'\n", "line 2: run.runtime: unknown runtime 'fastest', use one of: litert", ""),
+        ("[run]\nprecision = 'int4'\n", "line 2: run.precision: ", ""),
+        ("[run]\nthreads = \n", "is not TOML", ""),
+        ("[run]\nthreads = 1\nthreads = 2\n", "is not TOML", ""),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_file_line_and_setting(
+    tmp_path: Path, text: str, message: str, mend: str
+) -> None:
+    path = _written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert str(path) in caught.value.message
+    assert message in caught.value.message
+    assert mend in caught.value.mend
+    assert "\n" not in caught.value.message
+
+
+def test_the_line_is_that_of_the_right_section(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 4: unknown setting other"):
+        load(_written(tmp_path, "[run]\nthreads = 2\n\n[other]\nthreads = 0\n"))
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no settings file"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "picture.toml").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(InputError, match="not a text file"):
+        load(tmp_path / "picture.toml")
+
+
+@given(st.text(string.printable, max_size=60))
+def test_any_text_is_settings_or_an_input_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = _written(tmp_path_factory.getbasetemp(), f"[run]\n{text}")
+    with contextlib.suppress(InputError):
+        assert isinstance(load(path).run.threads, int)
+
+
+def test_a_secret_comes_from_credentials_then_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert secret("mqtt-password") is None
+    monkeypatch.setenv("EDGEGAL_MQTT_PASSWORD", "from the environment")
+    assert secret("mqtt-password") == "from the environment"
+    (tmp_path / "mqtt-password").write_text(" from a file \n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert secret("mqtt-password") == " from a file "
