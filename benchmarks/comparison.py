@@ -16,14 +16,14 @@ from edgegal.benchmarks.report import Comparison, Gate, StageReport
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
 from edgegal.bundle.manifest import Accuracy, Measured
-from edgegal.errors import BundleError, InputError, MissingPartError
+from edgegal.errors import BundleError, DatasetError, InputError, MissingPartError
 from edgegal.frames import View
 from edgegal.inference import Classifier, Detector, decode_outputs, open_variant, tempered
 from edgegal.machine import this_machine
 from edgegal.preprocess import network_input, resize
 from edgegal.runtimes import RuntimeAdapter
 
-__all__ = ["BoxedPictures", "LabelledPictures", "compare_bundle", "record_accuracy"]
+__all__ = ["BoxedPictures", "LabelledPictures", "compare_bundle", "in_classes", "record_accuracy"]
 
 _FLOAT = "fp32"
 _KERAS = "keras"
@@ -53,6 +53,14 @@ class LabelledPictures:
     split: str
     pictures: View
     labels: NDArray[np.int32]
+
+
+def in_classes(labels: NDArray[np.int32], names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
+    """Labels that index `names` as labels that index `classes`; `DatasetError` when a name is no class."""
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise DatasetError(f"{', '.join(unknown)}: no class of the classifier", f"its classes: {', '.join(classes)}")
+    return np.array([classes.index(name) for name in names], np.int32)[labels]
 
 
 @dataclass(frozen=True, eq=False)

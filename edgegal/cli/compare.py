@@ -86,7 +86,7 @@ def compare(
 
 def _labelled(bundle: "Bundle", name: str) -> "LabelledPictures":
     """The test split of a dataset, in the classifier's classes."""
-    from edgegal.benchmarks.comparison import LabelledPictures
+    from edgegal.benchmarks.comparison import LabelledPictures, in_classes
     from edgegal.data import open_dataset
     from edgegal.data.framing import framed
     from edgegal.errors import DatasetError, InputError
@@ -96,14 +96,11 @@ def _labelled(bundle: "Bundle", name: str) -> "LabelledPictures":
     if stage is None:
         raise InputError(f"bundle {bundle.manifest.name} has no classifier to compare on {name}")
     held = open_dataset(name, stage.scheme if stage.scheme in SCHEMES else None).subset("test")
-    if held.scheme.labels != stage.labels:
-        raise DatasetError(
-            f"{name} has classes {', '.join(held.scheme.labels)}, the classifier {', '.join(stage.labels)}"
-        )
     if not len(held):
         raise DatasetError(f"{name} has no labelled pictures in its test split")
+    labels = in_classes(held.labels, held.scheme.labels, stage.labels)
     pictures = framed(held.pictures(), stage.preprocess.crop_scale, stage.preprocess.height)
-    return LabelledPictures(name, "test", pictures, held.labels)
+    return LabelledPictures(name, "test", pictures, labels)
 
 
 def _by_stage(folders: list[Path]) -> dict["StageName", Path]:

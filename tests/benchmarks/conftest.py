@@ -1,6 +1,7 @@
 """A bundle of two tiny graphs, written node by node: brightness finds galaxies, colour tells them apart."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -93,6 +94,13 @@ PROVENANCE = Provenance(
     trained=datetime(2026, 1, 1, tzinfo=timezone.utc),
 )
 
+
+@pytest.fixture
+def provenance() -> Provenance:
+    """Where the weights of a test come from."""
+    return PROVENANCE
+
+
 FAITHFUL = 8 * np.eye(3)
 """Colour to class: red, green, blue."""
 
@@ -141,8 +149,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     """Makes a bundle whose fp32 networks are right, and whose int8 ones are what the caller asks for."""
 
     def make(mixing: np.ndarray = FAITHFUL, gain: float = 20.0) -> Bundle:
-        root = tmp_path / "bundle"
-        root.mkdir()
+        root = Path(tempfile.mkdtemp(dir=tmp_path))
         cells = (TILE // CELL) ** 2
         for precision, matrix, slope in (("fp32", FAITHFUL, 20.0), ("int8", mixing, gain)):
             write_classifier(root / f"classifier-{precision}.onnx", matrix)

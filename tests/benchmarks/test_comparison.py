@@ -4,14 +4,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from edgegal.benchmarks.comparison import LabelledPictures, compare_bundle, record_accuracy
 from edgegal.benchmarks.report import Gate
 from edgegal.bundle import Bundle, file_record, open_bundle, save
 from edgegal.bundle.manifest import EvaluationSet
-from edgegal.errors import GateFailedError, InputError
+from edgegal.errors import DatasetError, GateFailedError, InputError
 
 pytestmark = pytest.mark.host
 
@@ -81,6 +83,36 @@ def test_fields_without_galaxies_are_no_evaluation_set(make_bundle: Callable[...
     changed = bundle.manifest.model_copy(update={"detector": stage.model_copy(update={"evaluation": evaluation})})
     with pytest.raises(InputError, match="empty sky has no true box"):
         compare_bundle(save(changed, bundle.root), Gate())
+
+
+@pytest.fixture
+def folder_set(tmp_path: Path) -> Path:
+    """Forty pictures of each colour, a folder a class; a share of them falls to the test split."""
+    for channel, label in enumerate(("red", "green", "blue")):
+        (tmp_path / "colours" / label).mkdir(parents=True)
+        picture = np.zeros((24, 24, 3), np.uint8)
+        picture[..., 2 - channel] = 200
+        for number in range(40):
+            cv2.imwrite(str(tmp_path / "colours" / label / f"{label}-{number}.png"), picture)
+    return tmp_path / "colours"
+
+
+def test_the_verb_takes_a_datasets_test_split_by_class_name(
+    make_bundle: Callable[..., Bundle], folder_set: Path
+) -> None:
+    from edgegal.cli.compare import app
+
+    # The folder's classes come sorted (blue, green, red), the classifier's do not.
+    done = CliRunner().invoke(app, [str(make_bundle().root), "--data", f"folder:{folder_set}", "--json"])
+    assert done.exit_code == 0, done.exception
+    row = json.loads(done.stdout)["stages"][1]["rows"][0]
+    assert 1 <= row["n"] < 120
+    assert row["accuracy"]["value"] == 1.0
+
+    (folder_set / "red").rename(folder_set / "crimson")
+    done = CliRunner().invoke(app, [str(make_bundle().root), "--data", f"folder:{folder_set}"])
+    assert isinstance(done.exception, DatasetError)
+    assert "crimson: no class of the classifier" in done.exception.message
 
 
 def test_the_verb_prints_the_document_then_fails(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
