@@ -36,6 +36,7 @@ CORE = {
 ABOVE: Mapping[str, set[str]] = {
     "benchmarks": set(),
     "data": set(),
+    "demo": {"benchmarks", "device"},
     "device": set(),
     "doctor": {"device"},
     "explain": {"models"},
@@ -47,7 +48,7 @@ ABOVE: Mapping[str, set[str]] = {
 TOP = {"cli", "__main__"}
 
 # Floors that run on the small computer at the telescope, and what never loads there.
-DEVICE_PATH = {*CORE, "benchmarks", "device", "doctor", "edgegal"}
+DEVICE_PATH = {*CORE, "benchmarks", "demo", "device", "doctor", "edgegal"}
 HEAVY = {
     *("jax", "keras", "keras_tuner", "matplotlib", "nncf", "onnx", "scipy", "sklearn", "tensorboard", "tensorflow"),
     *("tf2onnx", "torch"),
@@ -186,7 +187,7 @@ VERBS = {
     "version": ["--version"],
     "bundle": ["bundle", "info"],
     "run": ["run", "sky.png", "--bundle", "galaxies", "--out", "out"],
-    "bench": ["bench", "galaxies", "--quick", "--out", "out"],
+    "bench": ["bench", "galaxies", "--samples", "2", "--seconds", "0", "--frames", "1", "--out", "out"],
     "doctor": ["doctor", "--json"],
     "flash": ["flash", "--boot", "boot", "--hostname", "scope", "--user", "me", "--ssh-key", "key.pub", "--dry-run"],
     "demo": ["demo", "--out", "out"],

@@ -57,12 +57,12 @@ def test_the_wheel_carries_every_source_and_data_file(wheel: zipfile.ZipFile) ->
     for package in SETUPTOOLS["packages"]:
         source = folder_of(package)
         inside = package.replace(".", "/")
-        expected |= {f"{inside}/{p.name}" for p in source.glob("*.py")}
-        for data in ("templates", "web"):
-            expected |= {f"{inside}/{p.relative_to(source)}" for p in source.glob(f"{data}/**/*") if p.is_file()}
-    zoo = ROOT / "edgegal" / "zoo"
-    expected |= {f"edgegal/zoo/{p.relative_to(zoo)}" for p in zoo.rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    expected |= {"edgegal/py.typed"}
+        files = {p for p in source.glob("*") if p.is_file() and p.suffix != ".pyc"}
+        # Folders of data have no code in them and belong to the package above.
+        for folder in (p for p in source.iterdir() if p.is_dir() and p.name != "__pycache__"):
+            if not any(folder.rglob("*.py")):
+                files |= {p for p in folder.rglob("*") if p.is_file()}
+        expected |= {f"{inside}/{p.relative_to(source)}" for p in files}
     assert expected - set(wheel.namelist()) == set()
 
 
