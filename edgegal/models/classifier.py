@@ -29,7 +29,7 @@ def _separable(x: Any, filters: int, stride: int, name: str) -> Any:
 
 
 def separable_network(
-    classes: int, size: int = 64, widths: tuple[int, ...] = (16, 32, 64, 96), repeats: int = 2, dropout: float = 0.3
+    classes: int, size: int = 64, widths: tuple[int, ...] = (16, 32, 64, 112), repeats: int = 2, dropout: float = 0.3
 ) -> keras.Model:
     """A classifier of square pictures.
 
@@ -40,9 +40,9 @@ def separable_network(
     size
         Input side in pixels.
     widths
-        Channels of each resolution; the first is the stem's.
+        Channels of the stem and of each level after it; the first level keeps the stem's resolution, half the input's.
     repeats
-        Separable blocks at each resolution after the stem's.
+        Separable blocks a level.
     dropout
         Dropout before the last layer, in training.
 
@@ -58,7 +58,7 @@ def separable_network(
     x = _normalised(x, "stem")
     for level, width in enumerate(widths[1:]):
         for block in range(repeats):
-            x = _separable(x, width, 2 if block == 0 else 1, f"level{level}_block{block}")
+            x = _separable(x, width, 2 if level and block == 0 else 1, f"level{level}_block{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
