@@ -92,6 +92,22 @@ def _health(health: Health) -> dict[str, Any]:
     return {**asdict(health), "time": health.time.isoformat()}
 
 
+def _outliers(statistics: Statistics) -> dict[str, Any]:
+    """How many samples lie far out, as pytest-benchmark counts them; its table needs the keys. None is dropped."""
+    samples = statistics.samples
+    beyond_deviation = int(np.sum(np.abs(samples - statistics.mean) > statistics.stddev))
+    fence_low, fence_high = statistics.q1 - 1.5 * statistics.iqr, statistics.q3 + 1.5 * statistics.iqr
+    within = samples[(samples >= fence_low) & (samples <= fence_high)]
+    beyond_fences = len(samples) - len(within)
+    return {
+        "stddev_outliers": beyond_deviation,
+        "iqr_outliers": beyond_fences,
+        "outliers": f"{beyond_deviation};{beyond_fences}",
+        "ld15iqr": float(within.min()),
+        "hd15iqr": float(within.max()),
+    }
+
+
 def _stats(statistics: Statistics) -> dict[str, Any]:
     interval = statistics.median_interval
     return {
@@ -108,6 +124,7 @@ def _stats(statistics: Statistics) -> dict[str, Any]:
         "q3": statistics.q3,
         "p90": statistics.p90,
         "p99": statistics.p99,
+        **_outliers(statistics),
         "ops": 1 / statistics.mean,
         "total": statistics.total,
         "iterations": 1,

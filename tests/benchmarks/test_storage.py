@@ -32,6 +32,9 @@ def test_the_layout_is_pytest_benchmarks_with_health_beside_it() -> None:
     assert {"machine_info", "commit_info", "benchmarks", "datetime", "version"} <= document.keys()
     row = document["benchmarks"][0]
     assert {"group", "name", "fullname", "params", "extra_info", "options", "stats"} <= row.keys()
+    # What `pytest-benchmark compare` reads of a row.
+    columns = {"min", "max", "mean", "stddev", "median", "iqr", "outliers", "ops", "rounds", "iterations"}
+    assert columns <= row["stats"].keys()
     assert row["stats"]["median"] == 0.2
     assert row["stats"]["rounds"] == 3
     assert row["stats"]["data"] == [0.1, 0.3, 0.2]
@@ -56,3 +59,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
     assert storage.commit(tmp_path)["id"] is None
+
+
+def test_outliers_are_counted_and_kept() -> None:
+    stats = storage.document(run(*[1.0, 1.1, 1.2, 1.3, 1.4] * 4, 9.0))["benchmarks"][0]["stats"]
+    assert stats["outliers"] == "1;1"
+    assert (stats["ld15iqr"], stats["hd15iqr"]) == (1.0, 1.4)
+    assert stats["max"] == 9.0
+    assert stats["rounds"] == 21
