@@ -79,7 +79,7 @@ def _one_inference(adapter: Any) -> float:
 
     from edgegal.errors import MissingPartError
 
-    batch = np.random.default_rng(0).uniform(0, 255, adapter.inputs[0].shape).astype(np.float32)
+    batch = np.random.default_rng(0).uniform(0, 255, adapter.inputs[0].single).astype(np.float32)
     adapter.infer(batch)
     start = time.perf_counter()
     outputs = adapter.infer(batch)

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegal.errors import InputError
+
 __all__ = ["RuntimeAdapter", "TensorInfo"]
 
 
@@ -21,7 +23,7 @@ class TensorInfo:
     name
         The file's own name for it.
     shape
-        Static shape, batch included.
+        Static shape, batch included; -1 where the file leaves a size open.
     dtype
         NumPy name of the element type in the file.
     scale, zero_point
@@ -33,6 +35,11 @@ class TensorInfo:
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
+
+    @property
+    def single(self) -> tuple[int, ...]:
+        """The shape with 1 for every open size: what one picture takes."""
+        return tuple(max(side, 1) for side in self.shape)
 
 
 class RuntimeAdapter(ABC):
@@ -72,9 +79,8 @@ class RuntimeAdapter(ABC):
     def executed_precision(self) -> str:
         """Precision the kernels really run in, as the runtime tells: ``fp32``, ``int8``, or a mixture ``int8+fp32``."""
 
-    @abstractmethod
     def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Run the single-input graph once.
+        """Run the graph once.
 
         Parameters
         ----------
@@ -85,7 +91,25 @@ class RuntimeAdapter(ABC):
         -------
         dict
             Output name to float32 array. The arrays are copies: they stay valid after the next call.
+
+        Raises
+        ------
+        InputError
+            The batch is not what the input takes.
         """
+        wanted = self.inputs[0].shape
+        fits = len(batch.shape) == len(wanted) and all(w in (-1, b) for w, b in zip(wanted, batch.shape, strict=True))
+        if not fits or batch.dtype != np.float32:
+            raise InputError(f"{self.path} takes float32 {_written(wanted)}, not {batch.dtype} {_written(batch.shape)}")
+        return self._run(batch)
+
+    @abstractmethod
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """`infer` of a batch that fits."""
 
     def _named(self, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return {info.name: values[info.name] for info in self.outputs}
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return " x ".join("n" if side == -1 else str(side) for side in shape)

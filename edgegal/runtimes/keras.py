@@ -12,6 +12,10 @@ from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
 __all__ = ["KerasAdapter"]
 
 
+def _tensor(name: str, tensor: Any) -> TensorInfo:
+    return TensorInfo(name, tuple(-1 if side is None else side for side in tensor.shape), str(tensor.dtype))
+
+
 class KerasAdapter(RuntimeAdapter):
     """A ``.keras`` file. The backend chooses its own thread count."""
 
@@ -28,11 +32,10 @@ class KerasAdapter(RuntimeAdapter):
         self._keras: Any = keras
         try:
             self._model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, OSError, TypeError) as error:
-            raise InputError(f"{path} is not a Keras model: {error}") from error
-        self._outputs = tuple(
-            TensorInfo(name, (1, *tensor.shape[1:]), "float32") for name, tensor in self._named_outputs()
-        )
+        except Exception as error:  # Keras lets through whatever a damaged file provokes.
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path} is not a Keras model: {reason}") from error
+        self._outputs = tuple(_tensor(name, tensor) for name, tensor in self._named_outputs())
 
     def _named_outputs(self) -> list[tuple[str, Any]]:
         outputs = self._model.output
@@ -43,8 +46,7 @@ class KerasAdapter(RuntimeAdapter):
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
-        tensor = self._model.inputs[0]
-        return (TensorInfo(tensor.name, (1, *tensor.shape[1:]), "float32"),)
+        return tuple(_tensor(tensor.name, tensor) for tensor in self._model.inputs)
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
@@ -61,7 +63,7 @@ class KerasAdapter(RuntimeAdapter):
     def executed_precision(self) -> str:
         return "fp32"
 
-    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         outputs = self._model(batch, training=False)
         if not isinstance(outputs, dict):
             values = outputs if isinstance(outputs, list | tuple) else [outputs]

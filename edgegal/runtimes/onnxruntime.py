@@ -45,17 +45,26 @@ class OnnxRuntimeAdapter(RuntimeAdapter):
     def _open(self, options: Any) -> Any:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+        # A damaged name is a UnicodeDecodeError, a ValueError; damaged weights may be a RuntimeError.
         invalid = (
             state.InvalidProtobuf,
             state.InvalidGraph,
             state.InvalidArgument,
             state.Fail,
+            state.NoModel,
+            state.NotFound,
             state.NotImplemented,
+            state.RuntimeException,
+            RuntimeError,
+            ValueError,
         )
         try:
-            return self._ort.InferenceSession(str(self.path), sess_options=options, providers=["CPUExecutionProvider"])
+            # The fallback tries the same again, and prints on stdout that it does.
+            return self._ort.InferenceSession(
+                str(self.path), sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except invalid as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{self.path} is not an ONNX model that onnxruntime can run: {reason}") from error
 
     @staticmethod
@@ -88,13 +97,13 @@ class OnnxRuntimeAdapter(RuntimeAdapter):
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._open(options)
             info = self._inputs[0]
-            session.run(None, {info.name: np.zeros(info.shape, np.float32)})
+            session.run(None, {info.name: np.zeros(info.single, np.float32)})
             events = json.loads(Path(session.end_profiling()).read_text())
         kernels = [e["args"]["op_name"] for e in events if "op_name" in e.get("args", {})]
         integer = any(k in _INT8_KERNELS for k in kernels)
         floating = any(k in _FLOAT_KERNELS for k in kernels)
         return "+".join([p for p, seen in (("int8", integer), ("fp32", floating)) if seen]) or "unknown"
 
-    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         values = self._session.run(None, {self._inputs[0].name: batch})
         return self._named(dict(zip((o.name for o in self._outputs), values, strict=True)))

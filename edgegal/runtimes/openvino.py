@@ -56,7 +56,9 @@ class OpenVINOAdapter(RuntimeAdapter):
     @staticmethod
     def _tensor(port: Any) -> TensorInfo:
         dtype = np.dtype(port.get_element_type().to_dtype()).name
-        return TensorInfo(port.get_any_name(), tuple(port.get_shape()), dtype)
+        name = port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
+        shape = tuple(side.get_length() if side.is_static else -1 for side in port.get_partial_shape())
+        return TensorInfo(name, shape, dtype)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -83,7 +85,7 @@ class OpenVINOAdapter(RuntimeAdapter):
                 found.add(_PRECISION.get(precision, precision))
         return "+".join(sorted(found, reverse=True)) or "unknown"
 
-    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         results = self._request.infer([batch], share_inputs=True, share_outputs=True)
         # share_outputs hands out the runtime's own buffers, overwritten by the next call.
         return self._named({o.name: np.array(results[i]) for i, o in enumerate(self._outputs)})

@@ -128,7 +128,7 @@ def load(runtime: RuntimeEntry, path: Path, threads: int = 1) -> RuntimeAdapter:
     Raises
     ------
     InputError
-        The file is missing or is not a model of the runtime's format.
+        The file is missing, is not a model of the runtime's format, or takes something else than one float picture.
     MissingPartError
         The runtime's package is absent or does not work here.
     """
@@ -139,4 +139,9 @@ def load(runtime: RuntimeEntry, path: Path, threads: int = 1) -> RuntimeAdapter:
     module_name, class_name = runtime.adapter.split(":")
     module = importlib.import_module(module_name)
     adapter: RuntimeAdapter = getattr(module, class_name)(path, threads)
+    if len(adapter.inputs) != 1:
+        raise InputError(f"{path} has {len(adapter.inputs)} inputs; edgegal runs graphs of one")
+    picture = adapter.inputs[0]
+    if picture.dtype != "float32" and picture.scale is None:
+        raise InputError(f"{path} takes {picture.dtype}; edgegal feeds float32 or quantised integers with their scale")
     return adapter

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,15 @@ from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
 
 __all__ = ["LiteRTAdapter", "TFLiteRuntimeAdapter"]
 
-_PRECISION = {"float32": "fp32", "float16": "fp16", "int8": "int8", "int16": "int16"}
+# Operators that do the work, by the types of their first input and of their weights. XNNPACK keeps these types.
+_HEAVY_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+_PRECISION = {
+    ("float32", "float32"): "fp32",
+    ("float32", "int8"): "dynamic",
+    ("int8", "int8"): "int8",
+    ("uint8", "uint8"): "int8",
+    ("int16", "int8"): "int16x8",
+}
 
 
 def _tensor(details: dict[str, Any]) -> TensorInfo:
@@ -41,17 +48,17 @@ class _InterpreterAdapter(RuntimeAdapter):
             # From bytes: the file may be replaced or its card pulled while the night runs on.
             self._interpreter = interpreter_class(model_content=path.read_bytes(), num_threads=threads)
             self._interpreter.allocate_tensors()
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ImportError, SystemError, AttributeError) as error:
             raise MissingPartError(f"runtime {self.name} does not work here: {error}", self.mend) from error
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             if "vector::reserve" in reason or "_ARRAY_API" in reason:
                 raise MissingPartError(f"runtime {self.name} does not work here: {reason}", self.mend) from error
             raise InputError(f"{path} is not a TFLite model that {self.name} can run: {reason}") from error
-        self._inputs = tuple(_tensor(d) for d in self._interpreter.get_input_details())
-        self._outputs = tuple(_tensor(d) for d in self._interpreter.get_output_details())
-        self._input_index = self._interpreter.get_input_details()[0]["index"]
-        self._output_indices = [d["index"] for d in self._interpreter.get_output_details()]
+        self._inputs, self._outputs = tuple(map(_tensor, inputs)), tuple(map(_tensor, outputs))
+        self._input_index = inputs[0]["index"]
+        self._output_indices = [details["index"] for details in outputs]
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -63,25 +70,25 @@ class _InterpreterAdapter(RuntimeAdapter):
 
     @property
     def provider(self) -> str:
-        return "XNNPACK"
+        delegated = any(node["op_name"] == "DELEGATE" for node in self._nodes())
+        return "XNNPACK" if delegated else "built-in kernels"
 
     @property
     def version(self) -> str:
         return importlib.metadata.version(self.distribution)
 
     def executed_precision(self) -> str:
-        # Activations decide: constants of an int8 graph include int32 biases and int64 shapes.
-        kinds = Counter(
-            _PRECISION[name]
-            for d in self._interpreter.get_tensor_details()
-            if len(d["shape"]) == 4 and d["shape"][0] == 1 and (name := np.dtype(d["dtype"]).name) in _PRECISION
-        )
-        edges = {info.dtype for info in self._inputs + self._outputs}
-        if kinds["int8"] > kinds["fp32"]:
-            return "int8"
-        return "fp32" if edges == {"float32"} or kinds else "unknown"
+        types = {d["index"]: np.dtype(d["dtype"]).name for d in self._interpreter.get_tensor_details()}
+        heavy = [node["inputs"] for node in self._nodes() if node["op_name"] in _HEAVY_OPERATORS]
+        kinds = {(types.get(inputs[0], ""), types.get(inputs[1], "")) for inputs in heavy}
+        return "+".join(sorted(_PRECISION.get(kind, "x".join(kind)) for kind in kinds)[::-1]) or "unknown"
 
-    def infer(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _nodes(self) -> list[dict[str, Any]]:
+        # Not public, but in both packages, and the only word on which kernels run.
+        nodes: list[dict[str, Any]] = self._interpreter._get_ops_details()
+        return nodes
+
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         info = self._inputs[0]
         self._interpreter.set_tensor(self._input_index, _quantise(batch, info))
         self._interpreter.invoke()
@@ -102,7 +109,7 @@ def _quantise(values: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
 
 def _dequantise(stored: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
     if info.scale is None or info.zero_point is None:
-        return stored
+        return np.asarray(stored, np.float32)
     return (stored.astype(np.float32) - info.zero_point) * np.float32(info.scale)
 
 
@@ -116,7 +123,10 @@ class LiteRTAdapter(_InterpreterAdapter):
 
 
 class TFLiteRuntimeAdapter(_InterpreterAdapter):
-    """`tflite-runtime` 2.14, the last release: numpy 1 only, and never after TensorFlow in one process."""
+    """`tflite-runtime` 2.14, the last release: numpy 1 only, and never after TensorFlow in one process.
+
+    It runs a file unchecked: a damaged one can end the process, so only the hashes of a bundle stand before it.
+    """
 
     name = "tflite-runtime"
     module = "tflite_runtime.interpreter"
