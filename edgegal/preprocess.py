@@ -33,6 +33,10 @@ __all__ = [
 
 _SKY_SAMPLES = 200_000
 _MAD_TO_SIGMA = 1.4826
+# The first quartile of normal noise lies this many sigma below its middle.
+_QUARTILE_SIGMA = 0.6745
+# Far enough that demosaicing and resampling no longer tie the noise of two pixels together; even, for raw Bayer frames.
+_LAG = 4
 
 # Nothing physical is that many sigma above the sky, and sums of such values still fit float32.
 _CEILING_SIGMA = np.float32(1e30)
@@ -119,7 +123,11 @@ class Sky:
 
 
 def measure_sky(pixels: NDArray[Any]) -> Sky:
-    """Median and scaled median absolute deviation over a regular sample of finite pixels.
+    """Level and noise of the sky, from a regular sample of finite pixels.
+
+    Where sky fills most of the frame these are the median and the scaled median absolute deviation. A galaxy that fills
+    the frame would pass for bright, noisy sky: the noise is therefore at most that of differences between pixels a few
+    apart, and the level at most what the darkest quarter and that noise allow.
 
     Parameters
     ----------
@@ -145,7 +153,20 @@ def measure_sky(pixels: NDArray[Any]) -> Sky:
     if sigma == 0:
         # More than half the pixels are equal (few grey levels, a blank frame): take the spread, else one unit.
         sigma = float(np.std(sample)) or 1.0
+    sigma = min(sigma, _difference_noise(flat, step) or sigma)
+    level = np.minimum(level, np.quantile(sample, 0.25, axis=0) + _QUARTILE_SIGMA * sigma)
     return Sky(tuple(float(v) for v in level), sigma)
+
+
+def _difference_noise(flat: NDArray[Any], step: int) -> float:
+    """Noise sigma from differences between pixels `_LAG` apart in a row; 0 when it cannot be told."""
+    first = flat[:-_LAG:step].astype(np.float64)
+    second = flat[_LAG::step][: len(first)].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = _finite_rows(second - first)
+    if not len(difference):
+        return 0.0
+    return _MAD_TO_SIGMA * float(np.median(np.abs(difference - np.median(difference, axis=0))) / np.sqrt(2))
 
 
 def _finite_rows(values: NDArray[Any]) -> NDArray[np.float64]:
