@@ -19,7 +19,7 @@ _OPENCV = (
 # What each extra of edgegal brings that is looked for by name; the runtimes have a section of their own.
 _OPTIONAL: Mapping[str, str] = {
     "astropy": "device",
-    "sep": "device",
+    "sep": "train",
     "fastapi": "device",
     "scikit-image": "demo",
     "tensorflow": "train",
