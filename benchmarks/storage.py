@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgegal import __version__
 from edgegal.benchmarks.statistics import Statistics
 from edgegal.errors import InputError
-from edgegal.machine import Health, Machine
+from edgegal.machine import HealthStamp, Machine
 
 __all__ = ["Benchmark", "Run", "Stored", "commit", "document", "load", "save", "write_text"]
 
@@ -54,7 +54,7 @@ class Run:
     machine, versions
         As `edgegal.machine` tells.
     before, after
-        Health at the start and the end.
+        HealthStamp at the start and the end.
     benchmarks
         The rows.
     left_out
@@ -65,8 +65,8 @@ class Run:
 
     machine: Machine
     versions: Mapping[str, str]
-    before: Health
-    after: Health
+    before: HealthStamp
+    after: HealthStamp
     benchmarks: tuple[Benchmark, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
@@ -88,7 +88,7 @@ def commit(package: Path = Path(__file__).parent) -> dict[str, Any]:
         return unknown
 
 
-def _health(health: Health) -> dict[str, Any]:
+def _health(health: HealthStamp) -> dict[str, Any]:
     return {**asdict(health), "time": health.time.isoformat()}
 
 

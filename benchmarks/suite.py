@@ -17,7 +17,7 @@ from edgegal.detections import Detections
 from edgegal.errors import BundleError, InputError, MissingPartError
 from edgegal.frames import Frame, View
 from edgegal.inference import Classifier, Detector, decode_outputs, galaxy_crops, open_variant, pick_variant
-from edgegal.machine import package_versions, read_health, this_machine
+from edgegal.machine import package_versions, stamp_health, this_machine
 from edgegal.preprocess import as_view, crop_square, network_input
 from edgegal.runtimes import RuntimeAdapter, RuntimeEntry
 from edgegal.sky import Night
@@ -277,7 +277,7 @@ def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda done, rows
         whole = [(t, p) for t, p in whole if p is not None]
     detectors = sum(t.stage == "detector" for t in targets)
     expected = 1 + len(bundle.manifest.stages) + len(targets) + detectors + len(whole)
-    before = read_health()
+    before = stamp_health()
     bench = _Bench(bundle, suite, expected, progress)
     rows = list(bench.shared_rows())
     for target in targets:
@@ -291,7 +291,7 @@ def measure(bundle: Bundle, suite: Suite, progress: Progress = lambda done, rows
         machine=this_machine(),
         versions=package_versions(),
         before=before,
-        after=read_health(),
+        after=stamp_health(),
         benchmarks=tuple(rows),
         left_out=bench.left_out,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

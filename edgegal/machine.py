@@ -14,11 +14,11 @@ from pathlib import Path
 __all__ = [
     "KERNEL_FLAGS",
     "PACKAGES",
-    "Health",
+    "HealthStamp",
     "Machine",
     "package_versions",
     "parse_cpuinfo",
-    "read_health",
+    "stamp_health",
     "this_machine",
 ]
 
@@ -92,7 +92,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthStamp:
     """How the machine was at one moment; None where it has no such sensor.
 
     Attributes
@@ -165,11 +165,11 @@ def _numbers(root: Path, pattern: str) -> list[float]:
     return [float(text) for path in root.glob(pattern) if (text := _text(str(path)).strip()).lstrip("-").isdigit()]
 
 
-def read_health(system: Path = Path("/sys")) -> Health:
+def stamp_health(system: Path = Path("/sys")) -> HealthStamp:
     """Temperature, clock and load now; `system` is where the kernel shows its devices."""
     zones = _numbers(system, "class/thermal/thermal_zone*/temp")
     clocks = _numbers(system, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
-    return Health(
+    return HealthStamp(
         time=datetime.now(timezone.utc),
         temperature_c=max(zones) / 1000 if zones else None,
         cpu_mhz=sum(clocks) / len(clocks) / 1000 if clocks else None,

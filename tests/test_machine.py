@@ -4,10 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from edgegal.machine import KERNEL_FLAGS, package_versions, parse_cpuinfo, this_machine
+from edgegal.machine import KERNEL_FLAGS, package_versions, parse_cpuinfo, stamp_health, this_machine
 
 X86 = """processor\t: 0
 model name\t: AMD EPYC 7763
@@ -69,3 +70,20 @@ def test_reading_the_machine_imports_no_heavy_package():
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_health_is_read_from_the_kernels_files(tmp_path: Path) -> None:
+    for zone, value in (("thermal_zone0", "48312"), ("thermal_zone1", "61500"), ("thermal_zone2", "no reading")):
+        (tmp_path / "class/thermal" / zone).mkdir(parents=True)
+        (tmp_path / "class/thermal" / zone / "temp").write_text(f"{value}\n")
+    for core, clock in (("cpu0", 1_500_000), ("cpu1", 2_400_000)):
+        (tmp_path / "devices/system/cpu" / core / "cpufreq").mkdir(parents=True)
+        (tmp_path / "devices/system/cpu" / core / "cpufreq/scaling_cur_freq").write_text(f"{clock}\n")
+    stamp = stamp_health(tmp_path)
+    assert (stamp.temperature_c, stamp.cpu_mhz) == (61.5, 1950.0)
+    assert stamp.time.tzinfo is not None
+
+
+def test_a_machine_without_sensors_has_no_figures(tmp_path: Path) -> None:
+    stamp = stamp_health(tmp_path)
+    assert (stamp.temperature_c, stamp.cpu_mhz) == (None, None)

@@ -8,14 +8,18 @@ import pytest
 from edgegal.benchmarks import storage
 from edgegal.benchmarks.statistics import Statistics
 from edgegal.errors import InputError
-from edgegal.machine import Health, this_machine
+from edgegal.machine import HealthStamp, this_machine
 
 
 def run(*samples: float) -> storage.Run:
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
     row = storage.Benchmark("detector/infer", {"step": "infer"}, {"bytes": 7}, Statistics(np.array(samples)))
     return storage.Run(
-        this_machine(), {"numpy": "2"}, Health(moment, 41.5, None, 0.2), Health(moment, 60.0, None, 0.9), (row,)
+        this_machine(),
+        {"numpy": "2"},
+        HealthStamp(moment, 41.5, None, 0.2),
+        HealthStamp(moment, 60.0, None, 0.9),
+        (row,),
     )
 
 
