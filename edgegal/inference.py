@@ -1,5 +1,6 @@
 """A bundle's networks as callables: view in, detections out; crops in, probabilities out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgegal import anchors, runtimes
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
-from edgegal.bundle.manifest import DetectorDescription
+from edgegal.bundle.manifest import Description, DetectorDescription
 from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.errors import BundleError, InputError
 from edgegal.frames import View
@@ -106,8 +107,9 @@ class Classifier:
 
 def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Softmax outputs ``(n, c)`` as if their logits had been divided by `temperature` (Guo et al. 2017)."""
-    powered = np.clip(probabilities, 1e-7, 1.0) ** np.float32(1 / temperature)
-    calibrated: NDArray[np.float32] = powered / powered.sum(axis=1, keepdims=True)
+    logits = np.log(np.clip(probabilities, 1e-7, 1.0).astype(np.float64)) / temperature
+    powered = np.exp(logits - logits.max(axis=1, keepdims=True))
+    calibrated: NDArray[np.float32] = (powered / powered.sum(axis=1, keepdims=True)).astype(np.float32)
     return calibrated
 
 
@@ -153,6 +155,20 @@ def open_variant(bundle: Bundle, variant: Variant, entry: runtimes.RuntimeEntry,
     return adapter
 
 
+def _check_shapes(
+    adapter: RuntimeAdapter, variant: Variant, description: Description, outputs: Mapping[str, tuple[int, ...]]
+) -> None:
+    """`BundleError` when the loaded file does not fit the manifest: one picture in, `outputs` by role out."""
+    preprocess = description.preprocess
+    found = {"input": adapter.inputs[0].single}
+    found |= {t.role: o.single for t in variant.outputs for o in adapter.outputs if o.name == t.name}
+    for role, shape in {"input": (1, preprocess.height, preprocess.width, 3), **outputs}.items():
+        if found[role] != shape:
+            raise BundleError(
+                f"{adapter.path} has {role} {found[role]}, its manifest makes it {shape}", "export the bundle again"
+            )
+
+
 def _stage(bundle: Bundle, name: StageName) -> DetectorStage | ClassifierStage:
     try:
         return bundle.manifest.stages[name]
@@ -167,8 +183,11 @@ def open_detector(
     stage = _stage(bundle, "detector")
     assert isinstance(stage, DetectorStage)
     variant, entry = pick_variant(stage, runtime, precision)
+    adapter = open_variant(bundle, variant, entry, threads)
+    count = anchors.anchor_count(stage.anchors, stage.preprocess.height, stage.preprocess.width)
+    _check_shapes(adapter, variant, stage, {"boxes": (1, count, 4), "scores": (1, count, len(stage.labels))})
     grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
-    return Detector(stage, variant, open_variant(bundle, variant, entry, threads), grid)
+    return Detector(stage, variant, adapter, grid)
 
 
 def open_classifier(
@@ -178,4 +197,6 @@ def open_classifier(
     stage = _stage(bundle, "classifier")
     assert isinstance(stage, ClassifierStage)
     variant, entry = pick_variant(stage, runtime, precision)
-    return Classifier(stage, variant, open_variant(bundle, variant, entry, threads))
+    adapter = open_variant(bundle, variant, entry, threads)
+    _check_shapes(adapter, variant, stage, {"probabilities": (1, len(stage.labels))})
+    return Classifier(stage, variant, adapter)
