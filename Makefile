@@ -80,13 +80,13 @@ lint: .venv/.installed
 	ln -s $(foreach path,tuner export benchmarks device,$(CURDIR)/$(path)) build/typing/edgegal/
 	MYPYPATH=build/typing .venv/bin/mypy -p edgegal
 
-# -v against the -q of pyproject.toml: the closing line with the counts, and nothing per test.
+# -v against the -q of pyproject.toml gives the closing line with the counts; -rs says what was skipped and why.
 test-host: .venv/.installed
-	.venv/bin/python -m pytest -v -m 'not peers' --durations=10
+	.venv/bin/python -m pytest -v -rs -m 'not peers' --durations=10
 
 test-legacy: .venv-legacy/.installed
 	.venv-legacy/bin/python -c 'import sys, numpy; print("device path on Python", sys.version.split()[0], "numpy", numpy.__version__)'
-	.venv-legacy/bin/python -m pytest -v -m 'not host and not peers'
+	.venv-legacy/bin/python -m pytest -v -rs -m 'not host and not peers'
 
 test-realsky: .venv/.installed
 	@test -d "$${EDGEGAL_SHARED_DATA:-../shared/data}" || { echo 'no shared pictures: set EDGEGAL_SHARED_DATA' >&2; exit 1; }

@@ -1,9 +1,15 @@
 """What every test can lean on."""
 
 import ast
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is timed: a slow machine is not a wrong one. CI draws the same examples every time.
+hypothesis.settings.register_profile("edgegal", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("edgegal")
 
 _LEFT_OUT = pytest.StashKey[list[str]]()
 
