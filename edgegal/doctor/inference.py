@@ -14,6 +14,11 @@ __all__ = ["Attempt", "attempts_as_findings", "explain_death", "start_attempts"]
 
 _TIMEOUT_S = 120
 
+_NUMPY_1 = (
+    "was built for numpy 1 and meets numpy 2",
+    "pip install 'numpy>=1.26.4,<2', or use litert: pip install 'edgegal[tflite]'",
+)
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -81,9 +86,15 @@ def _finding(runtime: str, code: int, out: str, err: str) -> Finding:
         return Finding("runtime", runtime, "trouble", reason, mend)
     answer = json.loads(out.splitlines()[-1])
     if "error" in answer:
-        return Finding("runtime", runtime, "trouble", answer["error"], answer["mend"])
+        # numpy says on stderr what the runtime itself only fails of.
+        reason, mend = _NUMPY_1 if _meets_numpy_2(err) else (answer["error"], answer["mend"])
+        return Finding("runtime", runtime, "trouble", reason, mend)
     stages = "; ".join(f"{name} {s['variant']} {s['ms']:.1f} ms" for name, s in answer["stages"].items())
     return Finding("runtime", runtime, "fine", f"{answer['version']} infers on {answer['provider']}: {stages}")
+
+
+def _meets_numpy_2(err: str) -> bool:
+    return "_ARRAY_API" in err or "compiled using NumPy 1" in err
 
 
 def explain_death(code: int, err: str) -> tuple[str, str]:
@@ -96,11 +107,8 @@ def explain_death(code: int, err: str) -> tuple[str, str]:
     err
         What it wrote to stderr.
     """
-    if "_ARRAY_API" in err or "compiled using NumPy 1" in err:
-        return (
-            "was built for numpy 1 and meets numpy 2",
-            "pip install 'numpy>=1.26.4,<2', or use litert: pip install 'edgegal[tflite]'",
-        )
+    if _meets_numpy_2(err):
+        return _NUMPY_1
     last = next((line.strip() for line in reversed(err.splitlines()) if line.strip()), "no word")
     if code >= 0:
         return f"failed: {last}", "reinstall the runtime"
