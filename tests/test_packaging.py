@@ -77,3 +77,27 @@ def test_pins_are_versions_and_nothing_else(path: Path) -> None:
     pin = re.compile(r"[a-z0-9.-]+==[0-9a-z.+]+(; python_version (<|>=) '3\.\d+'( and python_version < '3\.\d+')?)?")
     assert lines
     assert [line for line in lines if not pin.fullmatch(line)] == []
+
+
+def asked_for(extra: str) -> set[str]:
+    """Names an extra asks for, those of the extras inside it included."""
+    wanted = set()
+    for line in PROJECT["project"]["optional-dependencies"][extra]:
+        if line.startswith("edgegal["):
+            wanted |= {name for inner in line[8:-1].split(",") for name in asked_for(inner)}
+        else:
+            wanted.add(re.split(r"[^A-Za-z0-9-]", line)[0].lower())
+    return wanted
+
+
+@pytest.mark.parametrize(
+    ("pins", "extras"),
+    [
+        ("device", ("demo", "tflite", "test")),
+        ("host", ("all", "dev")),
+        ("legacy", ("demo", "tflite-legacy", "test")),
+    ],
+)
+def test_everything_asked_for_is_pinned(pins: str, extras: tuple[str, ...]) -> None:
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints" / f"{pins}.txt").read_text().splitlines()}
+    assert {name for extra in extras for name in asked_for(extra)} - pinned == set()
