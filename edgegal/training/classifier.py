@@ -24,7 +24,7 @@ from edgegal.labels import LabelScheme
 from edgegal.models.artefact import versions
 from edgegal.models.classifier import separable_network
 from edgegal.preprocess import Preprocess, Stretch, resize
-from edgegal.training.schedule import warm_cosine
+from edgegal.training.schedule import averaging_momentum, warm_cosine
 
 __all__ = [
     "CROP_SCALE",
@@ -191,11 +191,12 @@ def fit_classifier(
     classes = model.output["probabilities"].shape[-1]
     weights = class_weights(train[1], classes, settings.balance)
     batches = CutoutBatches(*train, size, weights, settings.batch, settings.seed)
+    steps = len(batches) * settings.epochs
     optimizer = keras.optimizers.AdamW(
-        warm_cosine(settings.rate, len(batches) * settings.epochs),
+        warm_cosine(settings.rate, steps),
         weight_decay=settings.decay,
         use_ema=True,
-        ema_momentum=0.995,
+        ema_momentum=averaging_momentum(steps),
         ema_overwrite_frequency=None,
     )
     model.compile(

@@ -23,7 +23,7 @@ from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
 from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.losses import box_loss, focal_loss
 from edgegal.training.matching import dense_targets
-from edgegal.training.schedule import warm_cosine
+from edgegal.training.schedule import averaging_momentum, warm_cosine
 
 __all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
 
@@ -154,7 +154,7 @@ def fit_detector(
         weight_decay=settings.decay,
         clipnorm=5.0,
         use_ema=True,
-        ema_momentum=0.995,
+        ema_momentum=averaging_momentum(steps),
         ema_overwrite_frequency=None,
     )
     model.compile(optimizer, loss={"boxes": box_loss, "scores": focal_loss})

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["warm_cosine"]
+__all__ = ["averaging_momentum", "warm_cosine"]
 
 
 def warm_cosine(rate: float, steps: int) -> Any:
@@ -17,3 +17,12 @@ def warm_cosine(rate: float, steps: int) -> Any:
         warmup_target=rate,
         warmup_steps=warm,
     )
+
+
+def averaging_momentum(steps: int) -> float:
+    """Momentum of the weight average for a run of `steps`: it spans the last twentieth, whatever the length.
+
+    Over that stretch the learning rate is nearly nothing, so that the batch-norm statistics, which are not averaged,
+    fit the averaged weights.
+    """
+    return max(0.0, 1 - 20 / max(steps, 1))
