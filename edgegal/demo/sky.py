@@ -74,6 +74,8 @@ class Exposition(Sink):
     ----------
     title, caption
         What the source is.
+    crop_scale
+        Side of the crops shown over the longer side of their boxes: what the classifier saw.
     picture
         The last annotated frame.
     crops
@@ -84,6 +86,7 @@ class Exposition(Sink):
 
     title: str
     caption: str
+    crop_scale: float
     picture: View = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
     crops: list[Crop] = field(default_factory=list)
     summary: Summary | None = None
@@ -91,7 +94,7 @@ class Exposition(Sink):
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         self.picture = annotate(result.view, seen)
         largest = sorted(seen, key=_side, reverse=True)[:_CROPS_SHOWN]
-        self.crops = [Crop(_cut(result.view, s), s) for s in largest]
+        self.crops = [Crop(_cut(result.view, s, self.crop_scale), s) for s in largest]
 
     def close(self, alive: Sequence[Sighting]) -> None:
         """Nothing is held open."""
@@ -101,9 +104,9 @@ def _side(sighting: Sighting) -> float:
     return max(sighting.box[2] - sighting.box[0], sighting.box[3] - sighting.box[1])
 
 
-def _cut(view: View, sighting: Sighting) -> View:
+def _cut(view: View, sighting: Sighting, crop_scale: float) -> View:
     x0, y0, x1, y1 = sighting.box
-    return crop_square(view, ((x0 + x1) / 2, (y0 + y1) / 2), 1.6 * _side(sighting), _CROP_PX)
+    return crop_square(view, ((x0 + x1) / 2, (y0 + y1) / 2), crop_scale * _side(sighting), _CROP_PX)
 
 
 def hubble_deep_field() -> Path:
@@ -209,15 +212,18 @@ def run_demo(
     hubble = hubble_deep_field()
     if bundle.manifest.classifier is None:
         raise InputError(f"bundle {bundle.manifest.name} has no classifier", "demonstrate a bundle with both networks")
+    crop_scale = bundle.manifest.classifier.preprocess.crop_scale
     _clear(out)
     deep = Exposition(
         "Hubble Deep Field",
         "A real frame: the Hubble Deep Field, Williams et al. (STScI), NASA, as scikit-image ships it.",
+        crop_scale,
     )
     night = Night(seed=_SEED, frames=_FRAMES)
     dark = Exposition(
         "A simulated night",
         f"{_FRAMES} simulated exposures of {night.cadence_s:.0f} s that drift, registered and stacked as they come.",
+        crop_scale,
     )
     progress("Hubble Deep Field")
     pipeline = Pipeline.from_bundle(bundle, runtime, precision, threads)
