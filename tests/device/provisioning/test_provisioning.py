@@ -78,7 +78,7 @@ def test_the_mechanism_is_read_from_the_partition(tmp_path: Path, extra: dict[st
 @pytest.mark.parametrize("said", [{}, {"issue.txt": "no date"}, {"issue.txt": issue("2025-13-41")}])
 def test_a_partition_that_shows_no_mechanism_asks_for_one(tmp_path: Path, said: dict[str, str]) -> None:
     folder = card(tmp_path, said)
-    with pytest.raises(InputError, match="first boot|no date") as caught:
+    with pytest.raises(InputError, match=r"first boot|no date") as caught:
         inspect(folder)
     assert "--mechanism" in caught.value.mend
     assert inspect(folder, "firstrun").mechanism == "firstrun"
