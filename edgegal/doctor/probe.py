@@ -52,7 +52,7 @@ def _models(file_format: str, folder: Path) -> list[tuple[str, str, Path]]:
     if file_format == "keras":
         return [("smallest network", "made here", _tiny_keras_model(folder))]
     bundle = zoo.resolve(zoo.DEFAULT)
-    found = []
+    found: list[tuple[str, str, Path]] = []
     for name, stage in bundle.manifest.stages.items():
         fitting = [v for v in stage.variants if v.format == file_format]
         if fitting:
