@@ -24,7 +24,7 @@ def info(bundle: str = _BUNDLE, as_json: bool = typer.Option(False, "--json", he
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
         return
-    typer.echo(f"{manifest.name} {manifest.version} ({opened.root}): {manifest.description}")
+    typer.echo(f"{manifest.name} {manifest.version} ({opened.source}): {manifest.description}")
     for name, stage in manifest.stages.items():
         size = f"{stage.preprocess.width}x{stage.preprocess.height}"
         typer.echo(
@@ -56,11 +56,11 @@ def verify(
     opened = zoo.resolve(bundle)
     problems = find_problems(opened)
     if as_json:
-        typer.echo(json.dumps({"bundle": str(opened.root), "sound": not problems, "problems": problems}))
+        typer.echo(json.dumps({"bundle": str(opened.source), "sound": not problems, "problems": problems}))
     if problems:
         raise BundleError("; ".join(problems), "get the bundle again")
     if not as_json:
-        typer.echo(f"{opened.root}: {len(opened.manifest.files())} files, all as the manifest says")
+        typer.echo(f"{opened.source}: {len(opened.manifest.files())} files, all as the manifest says")
 
 
 @app.command()
