@@ -5,6 +5,7 @@
 #   test-realsky  only the tests on the shared real pictures; fails when the pictures are absent
 #   test-peers    tests against real programs: browser, cloud-init, servers
 #   bench         latency of the shipped bundle on this machine
+#   zoo           train, export and measure the shipped bundle again (hours on two cores; needs the shared pictures)
 #   pins          resolve constraints/*.txt again
 #   clean         remove environments and everything built
 
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint test-host test-legacy test-realsky test-peers bench pins clean
+.PHONY: demo test lint test-host test-legacy test-realsky test-peers bench zoo pins clean
 
 comma := ,
 # The first interpreter that really starts (a version manager leaves names that do not) and fits a range.
@@ -98,6 +99,14 @@ test-peers: .venv/.installed
 
 bench: .venv/.installed
 	.venv/bin/edgegal bench --out out/bench
+
+ZOO := build/zoo
+zoo: .venv/.installed
+	OMP_NUM_THREADS= .venv/bin/edgegal train classifier --data gz2_kaggle_5class --simulated 600 --epochs 140 --out $(ZOO)/classifier
+	OMP_NUM_THREADS= .venv/bin/edgegal train detector --data gz2_kaggle_5class --fields 6000 --epochs 8 --out $(ZOO)/detector
+	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
+	.venv/bin/edgegal compare edgegal/zoo/galaxies --record
+	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --record
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 pins:

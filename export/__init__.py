@@ -3,6 +3,7 @@
 from edgegal.export.calibration import Calibration, calibrate, network_pictures
 from edgegal.export.network import FloatNetwork, read_network
 from edgegal.export.registry import EXPORTERS
+from edgegal.export.simulated import add_simulated_evaluation
 from edgegal.export.variants import Job, plan, prepare
 from edgegal.export.writer import Identity, add_classifier_evaluation, add_detector_evaluation, export_bundle
 
@@ -14,6 +15,7 @@ __all__ = [
     "Job",
     "add_classifier_evaluation",
     "add_detector_evaluation",
+    "add_simulated_evaluation",
     "calibrate",
     "export_bundle",
     "network_pictures",

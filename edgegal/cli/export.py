@@ -26,7 +26,10 @@ def export(
         help="Dataset that ranges are read from (train split) and parity is measured on (val split).",
     ),
     samples: int = typer.Option(256, "--samples", min=1, help="Pictures to draw for each of the two."),
-    seed: int = typer.Option(0, "--seed", help="Seed of the draw."),
+    evaluation: int = typer.Option(
+        0, "--evaluation", min=0, help="Simulated cutouts to put into the bundle as its evaluation set; 0 for none."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Seed of the draws."),
     as_json: bool = typer.Option(False, "--json", help="Print the manifest."),
 ) -> None:
     """Quantise and convert trained networks to TFLite, ONNX and OpenVINO, with parity.
@@ -34,12 +37,14 @@ def export(
     Exit code 1 when a variant differs too much from the float network: nothing is written then.
     """
     from edgegal.cli.output import print_table
-    from edgegal.export import Identity, export_bundle, plan, prepare
+    from edgegal.export import Identity, add_simulated_evaluation, export_bundle, plan, prepare
 
     steps = plan(_listed(formats), _listed(precisions))
     jobs = [prepare(folder, calibration, samples, seed) for folder in models]
     identity = Identity(name) if name else None
     bundle = export_bundle(jobs, steps, out, identity, progress=lambda line: typer.echo(line, err=True))
+    if evaluation:
+        bundle = add_simulated_evaluation(out, evaluation, seed)
     if as_json:
         typer.echo(bundle.manifest.model_dump_json(indent=2))
         return
