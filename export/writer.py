@@ -18,9 +18,8 @@ from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, Manifest, Sta
 from edgegal.bundle import verify as find_problems
 from edgegal.bundle.evaluation import BOXES_FILE
 from edgegal.bundle.manifest import DetectorDescription, EvaluationSet, FileRecord, Precision, Variant
-from edgegal.bundle.store import CARD, MANIFEST
+from edgegal.bundle.store import MANIFEST
 from edgegal.errors import BundleError, GateFailedError, InputError
-from edgegal.export.card import card
 from edgegal.export.parity import Reference
 from edgegal.export.quiet import tools_quiet
 from edgegal.export.registry import Exporter
@@ -264,7 +263,6 @@ def _drop_unknown(root: Path, manifest: Manifest) -> None:
 
 def _finish(root: Path, manifest: Manifest) -> None:
     bundle = save(manifest, root)
-    (root / CARD).write_text(card(manifest))
     problems = find_problems(bundle)
     if problems:
         raise BundleError(problems[0])

@@ -3,6 +3,7 @@
 ``bundle.json`` is the one schema; its models refuse unknown fields, so a misspelt key is an error and not a default.
 """
 
+import hashlib
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
@@ -259,6 +260,8 @@ class Manifest(_Model):
     licence: str
     detector: DetectorStage | None = None
     classifier: ClassifierStage | None = None
+    card: FileRecord | None = None
+    seal: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the manifest without its seal.")
 
     @model_validator(mode="after")
     def _has_a_stage(self) -> "Manifest":
@@ -276,9 +279,13 @@ class Manifest(_Model):
             found["classifier"] = self.classifier
         return found
 
+    def expected_seal(self) -> str:
+        """What `seal` has to be: a flipped digit in a figure or a threshold is still a valid manifest, but not this."""
+        return hashlib.sha256(self.model_dump_json(exclude={"seal"}).encode()).hexdigest()
+
     def files(self) -> tuple[FileRecord, ...]:
         """Every file the manifest answers for."""
-        records: list[FileRecord] = []
+        records: list[FileRecord] = [] if self.card is None else [self.card]
         for stage in self.stages.values():
             for variant in stage.variants:
                 records.extend(variant.files)

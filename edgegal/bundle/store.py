@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from edgegal.bundle.card import card
 from edgegal.bundle.manifest import SCHEMA_VERSION, FileRecord, Manifest, Variant
 from edgegal.errors import BundleError, InputError
 
@@ -127,11 +128,14 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
             "export the bundle again with this version, or install the edgegal it was made with",
         )
     try:
-        return Manifest.model_validate(raw)
+        manifest = Manifest.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{shown}: {where or 'manifest'}: {first['msg']}") from error
+    if manifest.seal and manifest.seal != manifest.expected_seal():
+        raise BundleError(f"{shown} was changed: its seal is not that of its content", "get the bundle again")
+    return manifest
 
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -191,27 +195,30 @@ def verify(bundle: Bundle) -> list[str]:
     """Problems of every file the manifest names, and files it does not name; empty when the bundle is sound."""
     records = bundle.manifest.files()
     problems = [p for p in (_problem(bundle, r) for r in records) if p]
-    known = {r.path for r in records} | {MANIFEST, CARD}
+    known = {r.path for r in records} | {MANIFEST}
     for path in sorted(bundle.root.rglob("*")):
         name = path.relative_to(bundle.root).as_posix()
         if name not in known and (path.is_symlink() or not path.is_dir()):
             problems.append(f"{bundle.source / name} is not in the manifest")
-    card = bundle.root / CARD
-    if card.is_symlink() or (card.exists() and not card.is_file()):
-        problems.append(f"{bundle.source / CARD} is not a plain file")
     return problems
 
 
 def save(manifest: Manifest, root: Path) -> Bundle:
-    """Write the manifest into a bundle folder, through a temporary name."""
-    text = manifest.model_dump_json(indent=1) + "\n"
-    temporary = root / f".{MANIFEST}.{os.getpid()}"
+    """Write the card and the sealed manifest into a bundle folder, each through a temporary name."""
+    _write(root / CARD, card(manifest))
+    named = manifest.model_copy(update={"card": file_record(root, root / CARD)})
+    sealed = named.model_copy(update={"seal": named.expected_seal()})
+    _write(root / MANIFEST, sealed.model_dump_json(indent=1) + "\n")
+    return Bundle(root, sealed)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(root / MANIFEST)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Bundle(root, manifest)
 
 
 def pack(bundle: Bundle, out: Path) -> Path:
@@ -226,8 +233,6 @@ def pack(bundle: Bundle, out: Path) -> Path:
     if problems:
         raise BundleError(f"{bundle.source} is not sound: {problems[0]}", "run: edgegal bundle verify")
     names = sorted({MANIFEST} | {r.path for r in bundle.manifest.files()})
-    if (bundle.root / CARD).is_file():
-        names.append(CARD)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as zipped:

@@ -69,7 +69,6 @@ def bundle(tmp_path: Path) -> Bundle:
             evaluation=EvaluationSet(description="noise", n=1, files=(_write(root, "evaluation/0.png", 99),)),
         ),
     )
-    (root / "CARD.md").write_text("# Noise\n")
     return save(manifest, root)
 
 

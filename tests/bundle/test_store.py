@@ -76,6 +76,27 @@ def test_a_folder_in_place_of_a_file_is_found(bundle):
     assert verify(bundle) == [f"{path} is missing from the bundle"]
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_byte_anywhere_is_found(bundle, data):
+    """In the manifest and the card too, where many flips leave valid JSON and valid figures."""
+    path = data.draw(st.sampled_from(sorted(p for p in bundle.root.rglob("*") if p.is_file())))
+    whole = path.read_bytes()
+    position, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
+    flipped = bytearray(whole)
+    flipped[position] ^= 1 << bit
+    path.write_bytes(flipped)
+    try:
+        try:
+            same = open_bundle(bundle.root)
+        except BundleError:
+            return
+        # White space between the manifest's tokens says nothing.
+        assert verify(same) or (path.name == "bundle.json" and same.manifest == bundle.manifest)
+    finally:
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize("name", ["extra.xml", ".hidden", "detector/extra.bin", "new/extra"])
 def test_a_file_the_manifest_does_not_know_is_found(bundle, name):
     path = bundle.root / name
@@ -105,7 +126,7 @@ def test_a_card_that_links_elsewhere_is_found(bundle, tmp_path):
     (tmp_path / "secret").write_text("x")
     (bundle.root / "CARD.md").unlink()
     (bundle.root / "CARD.md").symlink_to(tmp_path / "secret")
-    assert verify(bundle) == [f"{bundle.root}/CARD.md is not a plain file"]
+    assert verify(bundle) == [f"{bundle.root}/CARD.md is a link that leaves the bundle"]
 
 
 def test_nothing_there_and_nothing_in_it_are_told_apart(tmp_path):
@@ -127,7 +148,7 @@ def test_packing_and_opening_gives_the_same_sound_bundle(bundle, packed):
     assert verify(opened) == []
     for one in bundle.manifest.files():
         assert opened.path(one).read_bytes() == bundle.path(one).read_bytes()
-    assert (opened.root / "CARD.md").read_text() == "# Noise\n"
+    assert (opened.root / "CARD.md").read_text().startswith("# noise 1\n")
 
 
 def test_equal_bundles_pack_to_equal_bytes(bundle, packed, tmp_path):
