@@ -216,7 +216,7 @@ def run_demo(
     _clear(out)
     deep = Exposition(
         "Hubble Deep Field",
-        "A real frame: the Hubble Deep Field, Williams et al. (STScI), NASA, as scikit-image ships it.",
+        "A real frame: the Hubble eXtreme Deep Field (NASA, STScI release 2012-37), as scikit-image ships it.",
         crop_scale,
     )
     night = Night(seed=_SEED, frames=_FRAMES)
