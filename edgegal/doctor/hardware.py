@@ -45,7 +45,7 @@ def look_at_hardware(root: Path = Path("/")) -> Iterator[Finding]:
         Folder that holds ``dev`` and ``sys``.
     """
     yield from _or_none(list(_accelerators(root)), "accelerator", "none seen; edgegal runs on the processor")
-    yield from _or_none(list(_cameras(root)), "camera", "none seen; frames can come from files, a folder or INDI")
+    yield from _or_none(list(_cameras(root)), "camera", "none seen; frames can come from files and folders")
 
 
 def _or_none(found: list[Finding], topic: str, otherwise: str) -> list[Finding]:
@@ -75,7 +75,7 @@ def _cameras(root: Path) -> Iterator[Finding]:
     for vendor, product in _usb_devices(root):
         if vendor in _USB_CAMERA_MAKERS:
             maker = _USB_CAMERA_MAKERS[vendor]
-            yield Finding("camera", f"{maker} camera", "fine", f"USB {vendor}:{product}; reached through INDI or files")
+            yield Finding("camera", f"{maker} camera", "fine", f"USB {vendor}:{product}; this version reads what its software saves")
 
 
 def _node(topic: str, name: str, node: Path, detail: str) -> Finding:
