@@ -75,7 +75,7 @@ def _cameras(root: Path) -> Iterator[Finding]:
     for vendor, product in _usb_devices(root):
         if vendor in _USB_CAMERA_MAKERS:
             maker = _USB_CAMERA_MAKERS[vendor]
-            yield Finding("camera", f"{maker} camera", "fine", f"USB {vendor}:{product}; this version reads what its software saves")
+            yield Finding("camera", f"{maker} camera", "fine", f"USB {vendor}:{product}; reached through files")
 
 
 def _node(topic: str, name: str, node: Path, detail: str) -> Finding:
