@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,14 @@ import keras_tuner
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.bundle.manifest import ClassifierDescription, Provenance
+from edgegal.bundle.manifest import ClassifierDescription
 from edgegal.data import PictureSet
+from edgegal.data.framing import CROP_SCALE, framed
 from edgegal.errors import DatasetError, GateFailedError, InputError
-from edgegal.models.artefact import save_trained, versions
+from edgegal.models.artefact import save_trained
 from edgegal.preprocess import Preprocess
 from edgegal.training.classifier import fit_temperature, predict
+from edgegal.training.provenance import provenance
 from edgegal.tuner import space
 from edgegal.tuner.objective import network_cost, penalty
 from edgegal.tuner.trials import Trial, best_trial, kept_numbers, mark_front, trial_from
@@ -73,7 +74,7 @@ class SearchSettings:
     size: int = space.PUBLISHED_SIZE
     learning_rate: float = 1e-5
     random_trials: int = 5
-    crop_scale: float = 1.9
+    crop_scale: float = CROP_SCALE
     seed: int = 0
     max_parameters: int | None = None
 
@@ -160,7 +161,7 @@ def search(
     _check_limit(settings, len(pictures.scheme.labels))
     common = _common(pictures, settings)
     _claim(out, common)
-    arrays = _arrays(pictures, settings.size)
+    arrays = _arrays(pictures, settings.size, settings.crop_scale)
     with _stdout_to_stderr():
         tuner = _Tuner(settings, common, arrays, pictures, out, report)
         tuner.save()
@@ -235,13 +236,13 @@ def _write_json(path: Path, document: object) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _arrays(pictures: PictureSet, size: int) -> _Arrays:
+def _arrays(pictures: PictureSet, size: int, crop_scale: float) -> _Arrays:
     parts: list[Any] = []
     for split in ("train", "val"):
         part = pictures.subset(split)
         if not len(part):
             raise DatasetError(f"{pictures.name} has no labelled pictures in its {split} split")
-        parts += [part.pictures(size), part.labels]
+        parts += [framed(part.pictures(), crop_scale, size), part.labels]
     return _Arrays(*parts)
 
 
@@ -398,14 +399,12 @@ class _Tuner(keras_tuner.Tuner):  # type: ignore[misc]
             scheme=self._pictures.scheme.name,
             preprocess=Preprocess(size, size, crop_scale=self._settings.crop_scale),
             temperature=fit_temperature(predict(model, self._arrays.val_pictures), self._arrays.val_labels),
-            provenance=Provenance(
-                architecture=f"two-convolution CNN, {size} px",
-                parameters=best.parameters,
-                datasets=(f"{self._pictures.name} (train, n={len(self._arrays.train_labels)})",),
-                dataset_sha256=self._common["data_sha256"],
-                seed=self._settings.seed,
-                versions={**versions(), "keras-tuner": keras_tuner.__version__},
-                trained=datetime.now(timezone.utc).replace(microsecond=0),
+            provenance=provenance(
+                f"two-convolution CNN, {size} px, Bayesian search",
+                model,
+                [self._pictures],
+                (f"{self._pictures.name} (train, n={len(self._arrays.train_labels)})",),
+                self._settings.seed,
             ),
         )
         save_trained(model, description, self._out / _BEST, json.loads((folder / _HISTORY).read_bytes()))

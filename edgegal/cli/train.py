@@ -52,7 +52,6 @@ def classifier(
     size: int = typer.Option(64, "--size", min=16, help="Input side in pixels."),
     balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
     simulated: int = typer.Option(0, "--simulated", min=0, help="Simulated cutouts to add (five-class scheme)."),
-    crop_scale: float = typer.Option(1.4, "--crop-scale", help="Side of the crop over the longer side of the galaxy."),
     seed: int = _SEED,
     as_json: bool = _JSON,
 ) -> None:
@@ -64,7 +63,5 @@ def classifier(
     pictures = open_dataset(data, scheme or None)
     settings = ClassifierSettings(epochs=epochs, batch=batch, balance=balance, seed=seed)
     with resuming(out) as callbacks:
-        trained = train_classifier(
-            pictures, pictures.scheme, settings, simulated, size, crop_scale, callbacks=callbacks
-        )
+        trained = train_classifier(pictures, pictures.scheme, settings, simulated, size, callbacks=callbacks)
     finish(trained, out, as_json)

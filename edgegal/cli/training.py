@@ -25,9 +25,15 @@ def resuming(out: Path) -> Iterator[list[Any]]:
     import keras
 
     backup = out / ".resume"
+    new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with redirect_stdout(sys.stderr):
-        yield [keras.callbacks.BackupAndRestore(str(backup))]
+    try:
+        with redirect_stdout(sys.stderr):
+            yield [keras.callbacks.BackupAndRestore(str(backup))]
+    except BaseException:
+        if new and not any(path.is_file() for path in out.rglob("*")):
+            shutil.rmtree(out)
+        raise
     shutil.rmtree(backup, ignore_errors=True)
 
 

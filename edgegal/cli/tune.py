@@ -21,7 +21,6 @@ def tune(
     patience: int = typer.Option(2, "--patience", min=1, help="Epochs without a better validation loss."),
     batch_size: int = typer.Option(64, "--batch-size", min=1, help="Pictures a step."),
     max_parameters: int | None = typer.Option(None, "--max-parameters", min=1, help="Do not train larger networks."),
-    crop_scale: float = typer.Option(1.9, "--crop-scale", help="Side of the cutouts over that of their galaxies."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of proposals and training."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -38,14 +37,10 @@ def tune(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from edgegal.cli.output import print_table
-    from edgegal.errors import MissingPartError
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        from edgegal.tuner.search import Epoch, SearchSettings, search
-    except ModuleNotFoundError as error:
-        raise MissingPartError(f"tune needs {error.name}", "pip install 'edgegal[train]'") from error
     from edgegal.data import open_dataset
+    from edgegal.tuner.search import Epoch, SearchSettings, search
 
     settings = SearchSettings(
         trials=trials,
@@ -54,7 +49,6 @@ def tune(
         batch_size=batch_size,
         size=size,
         learning_rate=learning_rate,
-        crop_scale=crop_scale,
         seed=seed,
         max_parameters=max_parameters,
     )

@@ -91,8 +91,9 @@ def load_trained(folder: Path) -> tuple[Any, ClassifierDescription | DetectorDes
     path = folder / _MODEL
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True), description
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not a readable Keras model: {error}") from error
+    except Exception as error:  # Keras lets through whatever a damaged file provokes.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is not a readable Keras model: {reason}") from error
 
 
 def versions() -> dict[str, str]:

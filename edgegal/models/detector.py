@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from edgegal.anchors import AnchorLevel, AnchorSpec
+from edgegal.errors import InputError
 
 __all__ = ["ANCHORS", "FOREGROUND_PRIOR", "ssdlite_mobilenet_v2"]
 
@@ -79,7 +80,7 @@ def ssdlite_mobilenet_v2(
         and ``scores`` ``(n, a, classes)`` in 0-1, anchors in the order of `edgegal.anchors.generate`.
     """
     if size % 64:
-        raise ValueError(f"size must be a multiple of 64, not {size}")
+        raise InputError(f"a detector's size is a multiple of 64, not {size}")
     entry, (fine, middle, coarse) = _backbone(size, alpha)
     backbone = keras.Model(entry, [fine, middle, coarse], name="backbone")
     image = keras.Input((size, size, 3), name="image")

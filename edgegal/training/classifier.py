@@ -1,10 +1,8 @@
 """Training of a classifier on labelled cutouts."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import cv2
@@ -13,17 +11,17 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from edgegal.bundle.manifest import ClassifierDescription, Provenance
+from edgegal.bundle.manifest import ClassifierDescription
 from edgegal.data import PictureSet
-from edgegal.data.framing import framed
+from edgegal.data.framing import CROP_SCALE, framed
 from edgegal.data.simulated import simulate_cutouts
 from edgegal.errors import DatasetError
 from edgegal.frames import View
 from edgegal.inference import tempered
 from edgegal.labels import LabelScheme
-from edgegal.models.artefact import versions
 from edgegal.models.classifier import separable_network
 from edgegal.preprocess import Preprocess, Stretch, resize
+from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaging_momentum, warm_cosine
 
 __all__ = [
@@ -37,10 +35,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-
-
-CROP_SCALE = 1.4
-"""The galaxy's box fills seven tenths of the crop: room for a faint outskirt, few pixels spent on empty sky."""
 
 
 @dataclass(frozen=True)
@@ -269,15 +263,7 @@ def train_classifier(
         scheme=scheme.name,
         preprocess=Preprocess(size, size, stretch, crop_scale),
         temperature=fit_temperature(predict(model, validation[0]), validation[1]),
-        provenance=Provenance(
-            architecture=f"separable CNN, {size} px",
-            parameters=int(model.count_params()),
-            datasets=sources,
-            dataset_sha256=hashlib.sha256(data.digest().encode()).hexdigest(),
-            seed=settings.seed,
-            versions=versions(),
-            trained=datetime.now(timezone.utc).replace(microsecond=0),
-        ),
+        provenance=provenance(f"separable CNN, {size} px", model, [data], sources, settings.seed),
     )
     return model, description, history
 

@@ -1,10 +1,8 @@
 """Training of a detector on fields."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import keras
@@ -13,16 +11,16 @@ from numpy.typing import NDArray
 
 from edgegal import anchors
 from edgegal.anchors import AnchorSpec
-from edgegal.bundle.manifest import DetectorDescription, Provenance
+from edgegal.bundle.manifest import DetectorDescription
 from edgegal.data import PictureSet
 from edgegal.data.fields import Field, compose_fields, isolate
 from edgegal.frames import View
 from edgegal.labels import SCHEMES
-from edgegal.models.artefact import versions
 from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
 from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.losses import box_loss, focal_loss
 from edgegal.training.matching import dense_targets
+from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaging_momentum, warm_cosine
 
 __all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
@@ -197,6 +195,7 @@ def train_detector(
         The model, its description, and the training log.
     """
     keras.utils.set_random_seed(settings.seed)
+    model = ssdlite_mobilenet_v2(size, alpha)
     parts = {split: [s.subset(split, labelled=False) for s in cutouts] for split in ("train", "val")}
     composed = {}
     for split, count in (("train", fields), ("val", max(32, fields // 10))):
@@ -204,7 +203,6 @@ def train_detector(
         _LOG.info("%s: %d galaxies for %d fields", split, len(galaxies), count)
         seed = settings.seed if split == "train" else settings.seed + 1_000_003
         composed[split] = compose_fields(count, seed, size, stretch, galaxies)
-    model = ssdlite_mobilenet_v2(size, alpha)
     history = fit_detector(model, ANCHORS, composed["train"], composed["val"], settings, callbacks)
     scheme = SCHEMES["galaxy"]
     description = DetectorDescription(
@@ -212,14 +210,12 @@ def train_detector(
         scheme=scheme.name,
         preprocess=Preprocess(size, size, stretch),
         anchors=ANCHORS,
-        provenance=Provenance(
-            architecture=f"SSDLite MobileNetV2 alpha {alpha}",
-            parameters=int(model.count_params()),
-            datasets=(*(f"{s.name} (galaxies of its training cutouts)" for s in cutouts), "simulated sky"),
-            dataset_sha256=hashlib.sha256("".join(s.digest() for s in cutouts).encode()).hexdigest(),
-            seed=settings.seed,
-            versions=versions(),
-            trained=datetime.now(timezone.utc).replace(microsecond=0),
+        provenance=provenance(
+            f"SSDLite MobileNetV2 alpha {alpha}",
+            model,
+            cutouts,
+            (*(f"{s.name} (galaxies of its training cutouts)" for s in cutouts), "simulated sky"),
+            settings.seed,
         ),
     )
     return model, description, history

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgegal.data import PictureSet, open_dataset
+from edgegal.data.framing import framed
 from edgegal.errors import DatasetError, GateFailedError, InputError
 from edgegal.models.artefact import load_trained
 from edgegal.tuner import space
@@ -86,7 +87,8 @@ def test_the_best_network_is_the_one_the_table_tells_of(drawn: PictureSet, whole
     assert description.provenance.parameters == whole.best.parameters == model.count_params()
     assert description.provenance.dataset_sha256 == drawn.digest()
     val = drawn.subset("val")
-    outputs = model(val.pictures(16).astype(np.float32), training=False)
+    pictures = framed(val.pictures(), description.preprocess.crop_scale, 16)
+    outputs = model(pictures.astype(np.float32), training=False)
     probabilities = keras.ops.convert_to_numpy(outputs["probabilities"])
     loss = -np.log(probabilities[np.arange(len(val)), val.labels]).mean()
     assert loss == pytest.approx(whole.best.val_loss, rel=1e-3)

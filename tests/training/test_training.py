@@ -1,0 +1,184 @@
+"""Losses, batches and whole small trainings, on TensorFlow and on JAX."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.host
+
+keras = pytest.importorskip("keras", reason="training needs the host environment")
+
+from edgegal.data.fields import Field, compose_fields  # noqa: E402
+from edgegal.errors import DatasetError, InputError  # noqa: E402
+from edgegal.models.classifier import separable_network  # noqa: E402
+from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2  # noqa: E402
+from edgegal.preprocess import Stretch  # noqa: E402
+from edgegal.training import classifier, detector, losses  # noqa: E402
+
+
+def test_focal_loss_by_hand() -> None:
+    target = np.array([[[1, 0.5], [0, 0.5], [0, 0.0]]], np.float32)
+    score = np.array([[[0.8], [0.3], [0.9]]], np.float32)
+    by_hand = 0.5 * (-0.75 * 0.2**2 * np.log(0.8)) + 0.5 * (-0.25 * 0.3**2 * np.log(0.7))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(losses.focal_loss(target, score)), [by_hand], rtol=1e-5)
+
+
+def test_box_loss_by_hand() -> None:
+    target = np.array([[[1, 1, 1, 1, 0.5], [9, 9, 9, 9, 0.0]]], np.float32)
+    codes = np.array([[[1, 1.5, 3, 1], [0, 0, 0, 0]]], np.float32)
+    by_hand = 0.5 * (0.5 * 0.5**2 + (2 - 0.5)) / 4
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(losses.box_loss(target, codes)), [by_hand], rtol=1e-6)
+
+
+def test_boxes_turn_with_their_picture() -> None:
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[4:9, 10:22] = 255
+    field = Field(picture, np.array([[10, 4, 22, 9]], np.float32), np.zeros((0, 4), np.float32))
+    for seed in range(24):
+        turned = detector.turned(field, np.random.default_rng(seed))
+        ys, xs = np.nonzero(turned.picture[..., 0])
+        assert turned.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+
+
+def test_class_weights_follow_the_published_formula() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2], np.int32)
+    equal = classifier.class_weights(labels, 3, 1.0)
+    np.testing.assert_allclose(equal, np.array([10 / 18, 10 / 9, 10 / 3]), rtol=1e-6)
+    np.testing.assert_allclose(classifier.class_weights(labels, 3, 0.0), 1)
+
+
+def test_an_empty_class_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="class 1"):
+        classifier.class_weights(np.array([0, 0, 2], np.int32), 3, 0.5)
+
+
+def test_temperature_is_recovered() -> None:
+    """Labels drawn from known probabilities, then sharpened: the fitted temperature undoes the sharpening."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (4000, 3))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=p) for p in true], np.int32)
+    sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
+    assert classifier.fit_temperature(sharp.astype(np.float32), labels) == pytest.approx(2.0, rel=0.1)
+
+
+def test_augmentation_keeps_kind_and_shape() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (128, 128, 3)).astype(np.uint8)
+    varied = [classifier.augmented(picture, 64, np.random.default_rng(s)) for s in range(8)]
+    assert all(v.shape == (64, 64, 3) and v.dtype == np.uint8 for v in varied)
+    assert len({v.tobytes() for v in varied}) == 8
+
+
+def test_networks_have_the_shapes_they_state() -> None:
+    from edgegal.anchors import anchor_count
+
+    small = separable_network(4, 64)
+    assert {k: v.shape for k, v in small.output.items()} == {"probabilities": (None, 4)}
+    assert small.inputs[0].name == "image"
+    finder = ssdlite_mobilenet_v2(128)
+    count = anchor_count(ANCHORS, 128, 128)
+    assert {k: v.shape for k, v in finder.output.items()} == {"boxes": (None, count, 4), "scores": (None, count, 1)}
+    with pytest.raises(InputError, match="multiple of 64"):
+        ssdlite_mobilenet_v2(100)
+
+
+def test_scores_start_at_the_prior() -> None:
+    finder = ssdlite_mobilenet_v2(128)
+    scores = finder.predict(np.zeros((1, 128, 128, 3), np.float32), verbose=0)["scores"]
+    assert float(scores.mean()) == pytest.approx(0.01, abs=0.003)
+
+
+def test_head_and_anchors_agree_on_order() -> None:
+    """A code map whose value names its cell comes out in the order of the anchors' centres."""
+    from edgegal.anchors import generate
+
+    finder = ssdlite_mobilenet_v2(128)
+    for layer in finder.layers:
+        if layer.name.startswith("boxes") and isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([np.zeros_like(layer.get_weights()[0]), np.zeros_like(layer.get_weights()[1])])
+    tap = keras.Model(finder.inputs, [finder.get_layer(f"boxes{lv.stride}").output for lv in ANCHORS.levels])
+    shapes = [t.shape[1:3] for t in tap.outputs]
+    assert shapes == [(128 // lv.stride, 128 // lv.stride) for lv in ANCHORS.levels]
+    grid = generate(ANCHORS, 128, 128)
+    start = 0
+    for (rows, columns), level in zip(shapes, ANCHORS.levels, strict=True):
+        per_cell = len(level.sizes) * len(ANCHORS.ratios)
+        block = grid[start : start + rows * columns * per_cell].reshape(rows, columns, per_cell, 4)
+        assert (block[1:, :, 0, 1] > block[:-1, :, 0, 1]).all()
+        assert (block[:, 1:, 0, 0] > block[:, :-1, 0, 0]).all()
+        start += rows * columns * per_cell
+    assert start == len(grid)
+
+
+def test_a_detector_learns_one_field() -> None:
+    """Overfitting a single field with one galaxy: its loss must fall far below the start."""
+    keras.utils.set_random_seed(0)
+    field = next(f for f in compose_fields(20, 0, 64, Stretch()) if len(f.boxes))
+    model = ssdlite_mobilenet_v2(64)
+    held = detector.FieldBatches([field] * 4, ANCHORS, 4, 0, augment=False)
+    model.compile(keras.optimizers.Adam(2e-3), loss={"boxes": losses.box_loss, "scores": losses.focal_loss})
+    history = model.fit(held, epochs=12, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
+    import cv2
+
+    from edgegal.data import open_dataset
+    from edgegal.data.simulated import simulate_cutouts
+    from edgegal.labels import SCHEMES
+    from edgegal.models.artefact import load_trained, save_trained
+
+    pictures, labels = simulate_cutouts(60, 0, 48, Stretch(), 1.4)
+    scheme = SCHEMES["gz2-5class"]
+    for split, chosen in (("train", range(40)), ("val", range(40, 50)), ("test", range(50, 60))):
+        for i in chosen:
+            folder = tmp_path / "set" / split / scheme.labels[labels[i]]
+            folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / f"{i}.png"), pictures[i][..., ::-1])
+    data = open_dataset(f"folder:{tmp_path / 'set'}", "gz2-5class")
+    settings = classifier.ClassifierSettings(epochs=2, batch=10)
+    model, description, history = classifier.train_classifier(data, scheme, settings, simulated=10, size=32)
+    assert len(history["loss"]) == 2
+    assert description.labels == scheme.labels
+    assert description.temperature > 0
+    folder = save_trained(model, description, tmp_path / "model", history)
+    assert sorted(p.name for p in folder.iterdir()) == ["history.csv", "model.json", "model.keras"]
+    again, read = load_trained(folder)
+    assert read == description
+    crops = pictures[:3, :32, :32]
+    np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_one_step_on_each_backend(backend: str) -> None:
+    """Models and losses are backend-neutral: one training step of each network, in a process of its own."""
+    script = """
+import numpy as np
+from edgegal.data.fields import compose_fields
+from edgegal.models.classifier import separable_network
+from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
+from edgegal.preprocess import Stretch
+from edgegal.training.classifier import ClassifierSettings, fit_classifier
+from edgegal.training.detector import DetectorSettings, fit_detector
+import keras
+fields = compose_fields(2, 0, 64, Stretch())
+log = fit_detector(ssdlite_mobilenet_v2(64), ANCHORS, fields, fields, DetectorSettings(epochs=1, batch=2))
+assert np.isfinite(log["loss"]).all()
+pictures = np.zeros((4, 64, 64, 3), np.uint8)
+labels = np.array([0, 1, 0, 1], np.int32)
+held = pictures[:, :32, :32]
+settings = ClassifierSettings(epochs=1, batch=4)
+log = fit_classifier(separable_network(2, 32), (pictures, labels), (held, labels), settings)
+assert np.isfinite(log["loss"]).all()
+print(keras.backend.backend())
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-1] == backend
