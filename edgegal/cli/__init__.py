@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from edgegal import __version__
 from edgegal.errors import EdgegalError
@@ -35,26 +35,32 @@ VERBS: Mapping[str, str] = {
 }
 
 
+_EXTRAS: Mapping[str, str] = {
+    **dict.fromkeys(("astropy", "fastapi", "jinja2", "uvicorn"), "device"),
+    **dict.fromkeys(("keras", "keras_tuner", "matplotlib", "scipy", "sep", "sklearn", "tensorflow"), "train"),
+    **dict.fromkeys(("nncf", "onnx", "tf2onnx"), "export"),
+    "skimage": "demo",
+}
+"""Which extra brings an optional package."""
+
+
 class _LazyGroup(TyperGroup):
     """Commands from `VERBS`; module ``edgegal.cli.<verb>`` defines ``app`` and is imported when its verb is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        if _only_listing():
-            return TyperCommand(cmd_name, short_help=VERBS[cmd_name], help=VERBS[cmd_name])
         module: Any = importlib.import_module(f"edgegal.cli.{cmd_name}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
-
-
-def _only_listing() -> bool:
-    """Whether the group is asked for its own help, not to run a verb."""
-    return all(word.startswith("-") for word in sys.argv[1:])
 
 
 app = typer.Typer(
@@ -94,6 +100,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         _say(f"error: {error.message}", error.mend)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "edgegal" or os.environ.get("EDGEGAL_DEBUG"):
+            raise
+        _say(f"error: this needs the package {package}", f"pip install 'edgegal[{_EXTRAS.get(package, 'all')}]'")
+        sys.exit(3)
     except OSError as error:
         if os.environ.get("EDGEGAL_DEBUG"):
             raise
