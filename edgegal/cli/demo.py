@@ -55,4 +55,7 @@ def demo(
     for title, header, rows in result.comparison.tables():
         typer.echo(f"\n{title}")
         print_table(header, rows)
+    for stage in result.comparison.stages:
+        for name, reason in stage.left_out.items():
+            typer.echo(f"left out {stage.stage} {name}: {reason}")
     typer.echo(f"{result.seconds:.0f} s; pictures and sightings.jsonl in {out}; report: {report}")

@@ -1,7 +1,7 @@
 """The demonstration's two skies: the Hubble Deep Field and a simulated night."""
 
 import importlib.util
-import shutil
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +197,7 @@ def run_demo(
     bundle
         A bundle with a detector and a classifier.
     out
-        Folder for annotated pictures and ``sightings.jsonl``; an earlier demonstration there is replaced.
+        Folder for annotated pictures and ``sightings.jsonl``; an earlier demonstration's are replaced.
     runtime, precision, threads
         As `edgegal.inference.open_detector` takes them; int8 by default.
     progress
@@ -210,10 +210,10 @@ def run_demo(
     """
     start = perf_counter()
     hubble = hubble_deep_field()
-    if bundle.manifest.classifier is None:
-        raise InputError(f"bundle {bundle.manifest.name} has no classifier", "demonstrate a bundle with both networks")
-    crop_scale = bundle.manifest.classifier.preprocess.crop_scale
-    _clear(out)
+    _check(bundle)
+    classifier = bundle.manifest.classifier
+    assert classifier is not None
+    crop_scale = classifier.preprocess.crop_scale
     deep = Exposition(
         "Hubble Deep Field",
         "A real frame: the Hubble eXtreme Deep Field (NASA, STScI release 2012-37), as scikit-image ships it.",
@@ -233,20 +233,25 @@ def run_demo(
     _observe(f"sim:seed={_SEED},frames={_FRAMES}", stacked, dark, out / "night")
     _join_logs(out)
     assert dark.summary is not None
-    score = score_night(night, dark.summary.sightings, bundle.manifest.classifier.labels)
+    score = score_night(night, dark.summary.sightings, classifier.labels)
     progress("accuracy of each variant")
     comparison = compare_bundle(bundle, Gate(), threads=threads, progress=progress)
     ran = comparison.stages[0].rows[0].runtime
     return DemoResult(out, (deep, dark), score, comparison, runtime or ran, perf_counter() - start)
 
 
-def _clear(out: Path) -> None:
-    """Remove what an earlier demonstration left; nothing else is touched."""
-    for name in ("hubble", "night"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("sightings.jsonl", "report.html"):
-        (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
+def _check(bundle: Bundle) -> None:
+    """Refuse a bundle that could not be demonstrated to the end, before anything is written."""
+    stages = bundle.manifest.stages
+    for name in ("detector", "classifier"):
+        if name not in stages:
+            raise InputError(f"bundle {bundle.manifest.name} has no {name}", "demonstrate a bundle with both networks")
+    without = [name for name, stage in stages.items() if stage.evaluation is None]
+    if without:
+        raise InputError(
+            f"the {without[0]} of bundle {bundle.manifest.name} has no evaluation set",
+            "give it one: edgegal export --evaluation",
+        )
 
 
 def _observe(uri: str, pipeline: Pipeline, exposition: Exposition, folder: Path) -> None:
@@ -255,8 +260,13 @@ def _observe(uri: str, pipeline: Pipeline, exposition: Exposition, folder: Path)
 
 
 def _join_logs(out: Path) -> None:
-    """One ``sightings.jsonl`` of both skies, each line naming its sky by its run."""
+    """One ``sightings.jsonl`` of both skies, in place of an earlier demonstration's."""
     parts = [out / name / "sightings.jsonl" for name in ("hubble", "night")]
-    (out / "sightings.jsonl").write_text("".join(p.read_text() for p in parts if p.exists()))
+    temporary = out / f".sightings.{os.getpid()}"
+    try:
+        temporary.write_text("".join(p.read_text() for p in parts if p.exists()))
+        temporary.replace(out / "sightings.jsonl")
+    finally:
+        temporary.unlink(missing_ok=True)
     for part in parts:
         part.unlink(missing_ok=True)
