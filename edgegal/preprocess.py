@@ -31,7 +31,7 @@ __all__ = [
     "stretch_linear",
 ]
 
-_SKY_SAMPLES = 200_000
+_SKY_SAMPLES = 60_000
 _MAD_TO_SIGMA = 1.4826
 # The first quartile of normal noise lies this many sigma below its middle.
 _QUARTILE_SIGMA = 0.6745
