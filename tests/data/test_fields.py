@@ -1,0 +1,84 @@
+"""Composed fields."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sep", reason="boxes of cutouts need sep: the training environment")
+
+from edgegal.data.fields import IsolatedGalaxy, compose_field, compose_fields, isolate
+from edgegal.preprocess import Stretch
+from edgegal.sky import Night
+
+pytestmark = pytest.mark.host
+
+
+def _blob(side: int = 96, sigma: float = 9.0) -> np.ndarray:
+    y, x = np.indices((side, side)) - side / 2 + 0.5
+    light = 200 * np.exp(-(x**2 + (1.7 * y) ** 2) / (2 * sigma**2))
+    noise = np.random.default_rng(0).normal(8, 2, (side, side, 3))
+    return np.clip(light[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+def test_isolate_takes_the_galaxy_and_leaves_the_neighbour() -> None:
+    picture = _blob()
+    picture[8:14, 8:14] = 220
+    galaxy = isolate(picture)
+    assert galaxy is not None
+    x0, y0, x1, y1 = galaxy.box
+    assert x0 < 48 < x1
+    assert y0 < 48 < y1
+    assert galaxy.side == max(x1 - x0, y1 - y0)
+    assert galaxy.light[8:14, 8:14].max() == 0
+    assert galaxy.light[46:50, 46:50].min() > 150
+
+
+def test_isolate_finds_nothing_in_plain_sky() -> None:
+    sky = np.random.default_rng(0).normal(8, 2, (96, 96, 3)).clip(0, 255).astype(np.uint8)
+    assert isolate(sky) is None
+
+
+def test_fields_repeat_and_their_boxes_fit() -> None:
+    galaxy = isolate(_blob())
+    assert galaxy is not None
+    first = compose_fields(12, 5, 128, Stretch(), [galaxy])
+    again = compose_fields(12, 5, 128, Stretch(), [galaxy])
+    for field, twin in zip(first, again, strict=True):
+        np.testing.assert_array_equal(field.picture, twin.picture)
+        assert field.picture.shape == (128, 128, 3)
+        assert field.picture.dtype == np.uint8
+        assert (field.boxes[:, 2:] > field.boxes[:, :2]).all()
+        assert field.boxes.min(initial=0) >= 0
+        assert field.boxes.max(initial=0) <= 128
+        sides = (field.boxes[:, 2:] - field.boxes[:, :2]).max(axis=1, initial=10)
+        assert (sides >= 10).all()
+    assert sum(len(f.boxes) for f in first) > 12
+    assert any(len(f.boxes) == 0 for f in compose_fields(40, 1, 64, Stretch()))
+
+
+def test_a_pasted_galaxy_lies_in_its_box() -> None:
+    """A pure red galaxy on the mostly grey simulated sky: its light may not lie beside its box."""
+    light = np.zeros((40, 40, 3), np.uint8)
+    light[10:30, 16:24] = (250, 0, 0)
+    galaxy = IsolatedGalaxy(light, (16.0, 10.0, 24.0, 30.0))
+    boxed = beside = 0
+    for seed in range(30):
+        field = compose_field(256, Stretch(), [galaxy], np.random.default_rng(seed))
+        rgb = field.picture.astype(int)
+        red = rgb[..., 0] - rgb[..., 1:].max(axis=2) > 100
+        known = np.zeros_like(red)
+        for x0, y0, x1, y1 in np.concatenate([field.boxes, field.ignore]).astype(int):
+            # Resizing smears a pixel or two beyond the box.
+            known[max(y0 - 2, 0) : y1 + 2, max(x0 - 2, 0) : x1 + 2] = True
+        boxed += int((red & known).sum())
+        beside += int((red & ~known).sum())
+    assert boxed > 2000
+    assert beside < 0.02 * boxed
+
+
+def test_a_night_and_a_field_share_their_sky() -> None:
+    """Fields stretch as the device does: sky of a simulated frame and of simulated fields have one grey level."""
+    from edgegal.preprocess import as_view
+
+    frame = as_view(Night(seed=2, width=256, height=256, frames=1).frame(0), Stretch())
+    fields = compose_fields(20, 3, 256, Stretch())
+    assert abs(np.median(frame) - np.median([np.median(f.picture) for f in fields])) <= 12
