@@ -1,5 +1,6 @@
 """A bundle's networks as callables: view in, detections out; crops in, probabilities out."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from edgegal import anchors, runtimes
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
 from edgegal.bundle.manifest import Description, DetectorDescription
 from edgegal.detections import Detections, non_maximum_suppression
-from edgegal.errors import BundleError, InputError
+from edgegal.errors import BundleError, InputError, MissingPartError
 from edgegal.frames import View
 from edgegal.preprocess import crop_square, network_input
 from edgegal.runtimes import RuntimeAdapter
@@ -26,6 +27,8 @@ __all__ = [
     "open_variant",
     "pick_variant",
 ]
+
+_log = logging.getLogger(__name__)
 
 # The smallest that runs well first: what a user gets who asked for nothing.
 _PRECISION_ORDER = ("int8", "fp16", "fp32", "dynamic", "int16x8")
@@ -169,6 +172,29 @@ def _check_shapes(
             )
 
 
+def _open_picked(
+    bundle: Bundle, stage: DetectorStage | ClassifierStage, runtime: str | None, precision: str | None, threads: int
+) -> tuple[Variant, RuntimeAdapter]:
+    """The variant `pick_variant` takes, loaded; where nobody asked for a runtime, one that is broken is passed over."""
+    variant, entry = pick_variant(stage, runtime, precision)
+    try:
+        return variant, open_variant(bundle, variant, entry, threads)
+    except MissingPartError as error:
+        if runtime is not None:
+            raise
+        broken = error
+    for other in runtimes.installed():
+        if other == entry or other.format not in {v.format for v in stage.variants}:
+            continue
+        _log.warning("%s; trying %s", broken, other.name)
+        try:
+            variant, other = pick_variant(stage, other.name, precision)
+            return variant, open_variant(bundle, variant, other, threads)
+        except MissingPartError as error:
+            broken = error
+    raise broken
+
+
 def _stage(bundle: Bundle, name: StageName) -> DetectorStage | ClassifierStage:
     try:
         return bundle.manifest.stages[name]
@@ -182,8 +208,7 @@ def open_detector(
     """The bundle's detector, ready to run; errors as `pick_variant` and `edgegal.runtimes.load`."""
     stage = _stage(bundle, "detector")
     assert isinstance(stage, DetectorStage)
-    variant, entry = pick_variant(stage, runtime, precision)
-    adapter = open_variant(bundle, variant, entry, threads)
+    variant, adapter = _open_picked(bundle, stage, runtime, precision, threads)
     count = anchors.anchor_count(stage.anchors, stage.preprocess.height, stage.preprocess.width)
     _check_shapes(adapter, variant, stage, {"boxes": (1, count, 4), "scores": (1, count, len(stage.labels))})
     grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
@@ -196,7 +221,6 @@ def open_classifier(
     """The bundle's classifier, ready to run; errors as `pick_variant` and `edgegal.runtimes.load`."""
     stage = _stage(bundle, "classifier")
     assert isinstance(stage, ClassifierStage)
-    variant, entry = pick_variant(stage, runtime, precision)
-    adapter = open_variant(bundle, variant, entry, threads)
+    variant, adapter = _open_picked(bundle, stage, runtime, precision, threads)
     _check_shapes(adapter, variant, stage, {"probabilities": (1, len(stage.labels))})
     return Classifier(stage, variant, adapter)

@@ -1,5 +1,7 @@
 """Networks of a few ONNX nodes that can be worked out by hand, run through a real bundle."""
 
+import subprocess
+import sys
 from datetime import datetime, timezone
 
 import numpy as np
@@ -357,3 +359,30 @@ def test_a_changed_file_is_never_loaded(bundle, tmp_path):
     (root / "detector.onnx").write_bytes(data)
     with pytest.raises(BundleError, match=r"detector\.onnx was changed"):
         open_detector(Bundle(root, bundle.manifest))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("asked", "code"), [(None, 0), ("litert", 3)])
+def test_a_broken_runtime_is_passed_over_unless_asked_for(tmp_path, asked, code):
+    """An installed package that does not import stands in front of the real one."""
+    package = tmp_path / "ai_edge_litert"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "interpreter.py").write_text("raise ImportError('built for another numpy')\n")
+    script = f"""
+import logging, sys
+sys.path.insert(0, {str(tmp_path)!r})
+logging.basicConfig()
+from edgegal import zoo
+from edgegal.errors import MissingPartError
+from edgegal.inference import open_detector
+try:
+    print(open_detector(zoo.resolve("galaxies"), {asked!r}).runtime.name)
+except MissingPartError as error:
+    print(error, file=sys.stderr)
+    sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "built for another numpy" in done.stderr
+    assert done.stdout.strip() == ("" if asked else "openvino")
