@@ -22,6 +22,7 @@ from edgegal.training.losses import box_loss, focal_loss
 from edgegal.training.matching import dense_targets
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaging_momentum, warm_cosine
+from edgegal.training.threshold import best_threshold, detect_fields
 
 __all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
 
@@ -172,7 +173,7 @@ def train_detector(
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
 ) -> tuple[Any, DetectorDescription, dict[str, list[float]]]:
-    """Compose fields from real and simulated galaxies and train a detector on them.
+    """Compose fields from real and simulated galaxies, train a detector on them, and choose its score threshold.
 
     Parameters
     ----------
@@ -218,4 +219,5 @@ def train_detector(
             settings.seed,
         ),
     )
-    return model, description, history
+    threshold = best_threshold(detect_fields(model, description, composed["val"]), composed["val"])
+    return model, description.model_copy(update={"score_threshold": threshold}), history
