@@ -18,7 +18,7 @@ def test_the_threshold_separates_right_from_wrong() -> None:
     right = Detections(np.array([box], np.float32), np.array([0.55], np.float32), np.zeros(1, np.int32))
     wrong = Detections(np.array([beside], np.float32), np.array([0.42], np.float32), np.zeros(1, np.int32))
     both = Detections.concatenate([right, wrong])
-    assert 0.42 < best_threshold([both] * 5, [field] * 5) <= 0.55
+    assert 0.42 <= best_threshold([both] * 5, [field] * 5) <= 0.55
 
 
 def test_without_wrong_detections_the_lowest_threshold_wins() -> None:
