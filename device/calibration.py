@@ -40,11 +40,11 @@ class Calibration:
 
         Raises
         ------
-        InputError
-            The frame is display-ready, which cannot be calibrated, or not of the masters' size.
+        FrameError
+            The frame is display-ready, which cannot be calibrated, or not of the masters' size; the next may fit.
         """
         if not frame.linear:
-            raise InputError(f"{frame.source} is a display picture: dark and flat apply to linear frames")
+            raise FrameError(f"{frame.source} is a display picture: dark and flat apply to linear frames")
         pixels = frame.pixels.astype(np.float32)
         if self.dark is not None:
             pixels -= _fitting(self.dark, "dark", frame)
@@ -55,7 +55,7 @@ class Calibration:
 
 def _fitting(master: NDArray[np.float32], kind: str, frame: Frame) -> NDArray[np.float32]:
     if master.shape != frame.pixels.shape:
-        raise InputError(
+        raise FrameError(
             f"the {kind} has shape {master.shape} and {frame.source} {frame.pixels.shape}",
             f"take the {kind} with the same camera, binning and cut",
         )

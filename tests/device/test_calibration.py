@@ -85,13 +85,13 @@ def test_dead_pixels_of_a_flat_become_unknown_and_not_infinite() -> None:
 
 def test_a_display_picture_is_refused() -> None:
     frame = Frame(np.zeros(SHAPE, np.uint8), "photo.jpg", linear=False)
-    with pytest.raises(InputError, match=r"photo\.jpg is a display picture"):
+    with pytest.raises(FrameError, match=r"photo\.jpg is a display picture"):
         Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
 
 
 def test_a_master_of_another_size_is_refused_with_both_sizes() -> None:
     frame = Frame(np.zeros((10, 10), np.uint16), "light")
-    with pytest.raises(InputError, match=r"\(40, 60\).*\(10, 10\)"):
+    with pytest.raises(FrameError, match=r"\(40, 60\).*\(10, 10\)"):
         Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
 
 
