@@ -1,8 +1,9 @@
 """A run: frames from a source through the pipeline and the tracker into sinks, until they end or someone stops it."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from edgegal.device.sources import Source
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.errors import FrameError, InputError
 
-__all__ = ["Summary", "observe"]
+__all__ = ["Summary", "observe", "sigterm_interrupts"]
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +116,16 @@ def observe(
     return run.summary()
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Have SIGTERM, which service managers send, raise KeyboardInterrupt as Ctrl-C does; main thread only."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class _Run:
     """State of a run."""
 
@@ -146,6 +157,8 @@ class _Run:
                 raise
             _log.warning("skipped: %s", error)
             self.skipped.append(str(error))
+            for sink in self.sinks:
+                sink.skip(str(error))
             return True
         self._deliver(result, read)
         return True

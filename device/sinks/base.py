@@ -29,6 +29,15 @@ class Sink(ABC):
             Sightings that ended with this frame.
         """
 
+    def skip(self, reason: str) -> None:  # noqa: B027 - most sinks have nothing to say about it
+        """Take note that one frame could not be used.
+
+        Parameters
+        ----------
+        reason
+            What was wrong with it, in one line.
+        """
+
     @abstractmethod
     def close(self, alive: Sequence[Sighting]) -> None:
         """The run is over, and these sightings with it. Called once, also after an interrupt or an error."""

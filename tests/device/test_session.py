@@ -1,4 +1,6 @@
 import logging
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgegal.detections import Detections, iou_matrix
+from edgegal.device.calibration import Calibration
 from edgegal.device.pipeline import FrameResult, Naming, Pipeline, StageTimes
-from edgegal.device.session import observe
+from edgegal.device.session import observe, sigterm_interrupts
 from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
 from edgegal.device.sources import open_source
 from edgegal.device.stacking import LiveStack
@@ -150,6 +153,51 @@ def test_an_interrupt_ends_the_run_and_keeps_what_was_seen(folder: Path, bright_
 class _Broken(_Interrupt):
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         raise OSError(28, "No space left on device")
+
+
+class _Terminate(_Interrupt):
+    """SIGTERM during the first frame."""
+
+    def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_ends_a_run_like_an_interrupt(folder: Path, bright_spots: Detect) -> None:
+    sink = _Terminate()
+    before = signal.getsignal(signal.SIGTERM)
+    with open_source(str(folder)) as source, sigterm_interrupts():
+        summary = observe(source, Pipeline(bright_spots), (sink,))
+    assert summary.interrupted
+    assert sink.closed_with == summary.sightings
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Two linear frames of 300 x 200, between them one cut to half and one display picture."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    light = Night(seed=2, width=300, height=200, frames=1).frame(0).pixels
+    for name, pixels in (("1.png", light), ("2.png", light[:100]), ("4.png", light)):
+        cv2.imwrite(str(folder / name), pixels)
+    write_sky(folder / "3.png")
+    return folder
+
+
+def test_a_frame_that_does_not_fit_the_dark_is_skipped(raw: Path, bright_spots: Detect) -> None:
+    dark = np.full((200, 300, 3), 500, np.float32)
+    with open_source(str(raw)) as source:
+        summary = observe(source, Pipeline(bright_spots, calibrate=Calibration(dark)))
+    assert summary.frames == 2
+    cut, display = summary.skipped
+    assert "(100, 300, 3)" in cut
+    assert "display picture" in display
+
+
+def test_a_dark_that_fits_no_frame_is_fatal_and_says_both_sizes(raw: Path, bright_spots: Detect) -> None:
+    dark = np.zeros((9, 9), np.float32)
+    with open_source(str(raw)) as source, pytest.raises(InputError, match=r"no frame of .*\(9, 9\).*\(200, 300, 3\)"):
+        observe(source, Pipeline(bright_spots, calibrate=Calibration(dark)))
 
 
 def test_every_sink_is_closed_when_one_breaks(folder: Path, tmp_path: Path, bright_spots: Detect) -> None:
