@@ -47,6 +47,8 @@ class RunSettings(_Section):
     dark: Path | None = Field(default=None, title="Master dark, or a folder of darks, to subtract")
     flat: Path | None = Field(default=None, title="Master flat, or a folder of flats, to divide by")
     limit: int | None = Field(default=None, ge=1, title="Stop after so many frames")
+    web: bool = Field(default=False, title="Show the run on a page for a browser")
+    web_address: str = Field(default="127.0.0.1:8780", title="HOST:PORT of that page, on this computer only")
 
     @field_validator("runtime")
     @classmethod
@@ -141,7 +143,8 @@ def _value(value: str | Path | int | float) -> str:
     if isinstance(value, str | Path):
         # A JSON string is a TOML string but for this one character.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    # Numbers and true and false are written as in JSON.
+    return json.dumps(value)
 
 
 def secret(name: str) -> str | None:

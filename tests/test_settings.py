@@ -28,6 +28,8 @@ RUN = st.builds(
     dark=st.none() | TEXT.map(Path),
     flat=st.none() | TEXT.map(Path),
     limit=st.none() | st.integers(1, 10**6),
+    web=st.booleans(),
+    web_address=TEXT,
 )
 
 

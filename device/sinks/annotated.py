@@ -13,7 +13,7 @@ from edgegal.device.sinks.base import Sink
 from edgegal.device.tracking import Sighting
 from edgegal.frames import View
 
-__all__ = ["AnnotatedPictures", "annotate"]
+__all__ = ["AnnotatedPictures", "annotate", "colour_of"]
 
 # Okabe and Ito's palette, RGB, without black: told apart by colour-blind eyes and bright on a dark sky.
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 200, 140), (240, 228, 66), (220, 120, 180), (213, 94, 0))
@@ -71,7 +71,7 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
     size = 0.45 * max(1.0, max(height, width) / 1100)
     thickness = max(1, round(max(height, width) / 900))
     boxes = [_corners(s, scale) for s in sightings]
-    colours = [_colour(s) for s in sightings]
+    colours = [colour_of(s) for s in sightings]
     for (x0, y0, x1, y1), colour in zip(boxes, colours, strict=True):
         cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
     taken: list[_Rectangle] = []
@@ -91,7 +91,8 @@ def _corners(sighting: Sighting, scale: int) -> _Rectangle:
     return x0, y0, x1, y1
 
 
-def _colour(sighting: Sighting) -> tuple[int, int, int]:
+def colour_of(sighting: Sighting) -> tuple[int, int, int]:
+    """RGB of a sighting's box: one for each class."""
     labels = list(sighting.probabilities)
     return _COLOURS[labels.index(sighting.label) % len(_COLOURS) if labels else 0]
 

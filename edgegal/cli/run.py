@@ -37,6 +37,10 @@ def run(
     dark: Path | None = typer.Option(None, "--dark", help="Master dark, or a folder of darks, to subtract."),
     flat: Path | None = typer.Option(None, "--flat", help="Master flat, or a folder of flats, to divide by."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Stop after N frames."),
+    web: bool = typer.Option(False, "--web/--no-web", help="Show the run on a page, until Ctrl-C."),
+    web_address: str = typer.Option(
+        "127.0.0.1:8780", "--web-address", help="HOST:PORT of the page, on this computer only; port 0 for a free one."
+    ),
     config: Path | None = typer.Option(
         None,
         "--config",
@@ -46,28 +50,46 @@ def run(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Stream frames through detection, then classification; Ctrl-C ends the run and keeps what was seen."""
+    """Stream frames through detection, then classification.
+
+    Ctrl-C or SIGTERM ends the run, keeps what was seen and exits with 130. With --web, the page of a run that came to
+    its end stays until then, and the exit code is 0.
+    """
+    from contextlib import ExitStack
+
     from edgegal import zoo
     from edgegal.device.calibration import read_calibration
     from edgegal.device.pipeline import Pipeline
-    from edgegal.device.session import observe
-    from edgegal.device.sinks import AnnotatedPictures, SightingLog
+    from edgegal.device.session import observe, sigterm_interrupts
+    from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
     from edgegal.device.sources import open_source
     from edgegal.device.stacking import LiveStack
+    from edgegal.device.web import Live, open_page
 
-    with open_source(source) as frames:
-        pipeline = Pipeline.from_bundle(
-            zoo.resolve(bundle),
-            runtime,
-            precision,
-            threads,
-            score,
-            read_calibration(dark, flat),
-            LiveStack(stack) if stack else None,
-        )
-        sinks = [AnnotatedPictures(out / "frames"), SightingLog(out)] if out else []
-        summary = observe(frames, pipeline, sinks, limit=limit)
-    _show(summary, out, as_json)
+    sinks: list[Sink] = [AnnotatedPictures(out / "frames"), SightingLog(out)] if out else []
+    with sigterm_interrupts(), ExitStack() as held:
+        page = None
+        if web:
+            live = Live(source)
+            page = held.enter_context(open_page(live, web_address))
+            sinks.append(live)
+        with open_source(source) as frames:
+            pipeline = Pipeline.from_bundle(
+                zoo.resolve(bundle),
+                runtime,
+                precision,
+                threads,
+                score,
+                read_calibration(dark, flat),
+                LiveStack(stack) if stack else None,
+            )
+            if page:
+                typer.echo(f"page: {page.url}", err=True)
+            summary = observe(frames, pipeline, sinks, limit=limit)
+        _show(summary, out, as_json)
+        if page and not summary.interrupted:
+            typer.echo(f"the run is over; its page stays at {page.url} until Ctrl-C", err=True)
+            page.wait()
     raise typer.Exit(130 if summary.interrupted else 0)
 
 
