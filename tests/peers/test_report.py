@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.peers
 
-BROWSER = [
-    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1200,3000"),
-]
+Browse = Callable[..., str]
 
 # Counts, once everything is loaded, the pictures that are there and those that show nothing.
 COUNT = """<script>addEventListener("load", () => {
@@ -32,33 +30,27 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
-def browse(page: Path, profile: Path, *options: str) -> str:
-    """Open a page in a fresh profile; what the browser printed."""
-    command = [*BROWSER, f"--user-data-dir={profile}", *options, page.as_uri()]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def test_every_picture_of_the_report_shows(report: Path, tmp_path: Path) -> None:
+def test_every_picture_of_the_report_shows(report: Path, browse: Browse) -> None:
     counting = report.with_name("counting.html")
     counting.write_text(report.read_text() + COUNT)
-    said = re.search(r"pictures (\d+) broken (\d+)", browse(counting, tmp_path, "--dump-dom"))
+    said = re.search(r"pictures (\d+) broken (\d+)", browse(counting.as_uri(), "--dump-dom"))
     assert said is not None
     assert int(said[1]) > 0
     assert int(said[2]) == 0
 
 
-def test_the_report_stands_alone(report: Path, tmp_path: Path) -> None:
+def test_the_report_stands_alone(report: Path, tmp_path: Path, browse: Browse) -> None:
     # Moved away from what the demonstration wrote beside it, and with no network.
     alone = tmp_path / "elsewhere" / "report.html"
     alone.parent.mkdir()
     shutil.copy(report, alone)
     alone.write_text(alone.read_text() + COUNT)
-    assert " broken 0" in browse(alone, tmp_path / "profile", "--dump-dom")
+    assert " broken 0" in browse(alone.as_uri(), "--dump-dom")
 
 
-def test_the_report_fills_a_screen(report: Path, tmp_path: Path) -> None:
+def test_the_report_fills_a_screen(report: Path, tmp_path: Path, browse: Browse) -> None:
     picture = tmp_path / "report.png"
-    browse(report, tmp_path / "profile", f"--screenshot={picture}")
+    browse(report.as_uri(), "--window-size=1200,3000", f"--screenshot={picture}")
     seen = cv2.imread(str(picture))
     assert seen is not None
     assert seen.std() > 10  # a blank page has one colour
