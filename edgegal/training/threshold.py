@@ -18,6 +18,7 @@ _LOWEST = 0.1
 _IOU = 0.5
 _IGNORED_IOU = 0.2
 _BATCH = 16
+_BETA = 0.5
 
 
 def detect_fields(model: Any, description: DetectorDescription, fields: Sequence[Field]) -> list[Detections]:
@@ -36,7 +37,9 @@ def detect_fields(model: Any, description: DetectorDescription, fields: Sequence
 
 
 def best_threshold(found: Sequence[Detections], fields: Sequence[Field]) -> float:
-    """The score threshold with the best F1 at IoU .5, to two decimals.
+    """The score threshold with the best F0.5 at IoU .5, to two decimals: precision weighs twice as much as recall.
+
+    An observer forgives a missed smudge sooner than a star called a galaxy.
 
     Parameters
     ----------
@@ -53,5 +56,5 @@ def best_threshold(found: Sequence[Detections], fields: Sequence[Field]) -> floa
     grid = np.round(np.arange(_LOWEST, 0.91, 0.01), 2)
     kept = scores[None] >= grid[:, None]
     right = (kept & hits).sum(axis=1)
-    f1 = 2 * right / np.maximum(kept.sum(axis=1) + truths, 1)
-    return float(grid[int(f1.argmax())])
+    score = (1 + _BETA**2) * right / np.maximum(kept.sum(axis=1) + _BETA**2 * truths, 1e-9)
+    return float(grid[int(score.argmax())])
