@@ -220,12 +220,28 @@ class Scene:
         ``(n,)`` int32 indices into `KINDS`.
     sigma
         Sky noise the boxes were measured against, per pixel of one frame.
+    patches
+        Each galaxy's light alone, ``(h, w)``, and the x, y of its corner in the scene.
     """
 
     light: Array
     boxes: NDArray[np.float32]
     kinds: NDArray[np.int32]
     sigma: float
+    patches: tuple[tuple[Array, int, int], ...]
+
+    def boxes_in(self, sigma: float) -> NDArray[np.float32]:
+        """`boxes` as another noise shows them: a deeper picture shows a galaxy larger."""
+        height, width = self.light.shape[:2]
+        found = [_placed(patch, left, top, sigma) for patch, left, top in self.patches]
+        limits = np.array([width, height, width, height], np.float32)
+        return np.clip(np.array(found, np.float32).reshape(-1, 4), 0, limits)
+
+
+def _placed(light: Array, left: int, top: int, sigma: float) -> tuple[int, int, int, int]:
+    """Box of a galaxy in its scene: of what rises above the noise, or of its brightest pixel where nothing does."""
+    x0, y0, x1, y1 = box_above(light, min(_BOX_SIGMA * sigma, 0.99 * float(light.max()))) or (0, 0, 0, 0)
+    return x0 + left, y0 + top, x1 + left, y1 + top
 
 
 def draw_scene(
@@ -261,11 +277,13 @@ def draw_scene(
     light = draw_stars((height, width), stars, seeing, float(sigma * 10 ** rng.uniform(1.7, 4.0)), rng, spikes)
     boxes: list[tuple[int, int, int, int]] = []
     kinds: list[int] = []
+    patches: list[tuple[Array, int, int]] = []
     for _ in range(galaxies):
         kind = int(rng.choice(len(KINDS)))
         side = float(np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]))))
         patch = galaxy_of_side(kind, side, seeing, sigma, rng)
-        found = box_above(patch.mean(axis=2), _BOX_SIGMA * sigma)
+        grey = patch.mean(axis=2)
+        found = box_above(grey, _BOX_SIGMA * sigma)
         if found is None:
             continue
         size = patch.shape[0]
@@ -282,7 +300,9 @@ def draw_scene(
         _add(light, patch, left, top)
         boxes.append(seen)
         kinds.append(kind)
-    return Scene(light, np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, np.int32), sigma)
+        patches.append((grey, left, top))
+    placed = np.array(boxes, np.float32).reshape(-1, 4)
+    return Scene(light, placed, np.array(kinds, np.int32), sigma, tuple(patches))
 
 
 def galaxy_of_side(kind: int, side: float, seeing: float, sigma: float, rng: np.random.Generator) -> Array:
@@ -350,11 +370,14 @@ class Night:
         """How far the field of frame `index` has moved from frame 0, pixels x and y."""
         return self.drift[0] * index, self.drift[1] * index
 
-    def boxes(self, index: int) -> NDArray[np.float32]:
-        """``(n, 4)`` true boxes in frame `index`; they may reach beyond the frame."""
+    def boxes(self, index: int, stacked: int = 1) -> NDArray[np.float32]:
+        """``(n, 4)`` true boxes at the place of frame `index`, as a mean of `stacked` frames shows them.
+
+        They may reach beyond the frame.
+        """
         dx, dy = self.shift(index)
         offset = np.array([dx, dy, dx, dy], np.float32) - self.margin
-        return self.scene.boxes + offset
+        return self.scene.boxes_in(self.noise * self.scene.sigma / np.sqrt(stacked)) + offset
 
     def frame(self, index: int) -> Frame:
         """Exposure `index`, from 0."""

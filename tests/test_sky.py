@@ -77,6 +77,14 @@ def test_a_night_repeats_and_drifts() -> None:
     np.testing.assert_allclose(night.boxes(2) - night.boxes(0), np.tile([8, -4, 8, -4], (len(night.scene.boxes), 1)))
 
 
+def test_a_deeper_picture_shows_galaxies_larger() -> None:
+    night = sky.Night(seed=4, width=300, height=200, frames=4)
+    single, deep = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (night.boxes(0), night.boxes(0, stacked=16)))
+    assert (deep >= single).all()
+    assert deep.sum() > 1.2 * single.sum()
+    np.testing.assert_array_equal(night.scene.boxes_in(night.scene.sigma), night.scene.boxes)
+
+
 def test_the_noise_of_a_night_is_what_it_says() -> None:
     quiet = sky.Night(seed=1, width=256, height=256, frames=1, galaxies=0, stars=0, noise=1.0)
     loud = sky.Night(seed=1, width=256, height=256, frames=1, galaxies=0, stars=0, noise=3.0)

@@ -134,13 +134,13 @@ def score_night(night: Night, sightings: Sequence[Sighting], labels: Sequence[st
     Parameters
     ----------
     night
-        The simulated night; stacked sightings stand in the pixels of frame 0.
+        The simulated night; its stack stands in the pixels of frame 0 and shows galaxies larger than one frame does.
     sightings
         Sightings of the run.
     labels
         Names of the simulated kinds.
     """
-    truth = night.boxes(0)
+    truth = night.boxes(0, stacked=night.frames)
     width, height = night.width, night.height
     whole = (truth[:, :2] >= 0).all(axis=1) & (truth[:, 2] <= width) & (truth[:, 3] <= height)
     large = (truth[:, 2:] - truth[:, :2]).max(axis=1) >= _LARGE_PX

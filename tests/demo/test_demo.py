@@ -85,7 +85,7 @@ def test_a_bundle_without_evaluation_is_refused_before_anything_is_written(tmp_p
 
 def test_the_night_is_scored_against_its_truth() -> None:
     night = Night(seed=3, width=400, height=300, frames=2)
-    truth = night.boxes(0)
+    truth = night.boxes(0, stacked=2)
     inside = [
         (box, kind)
         for box, kind in zip(truth, night.scene.kinds, strict=True)
