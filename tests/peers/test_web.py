@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,14 +26,19 @@ def url() -> Iterator[str]:
     """Address of the page of a simulated night."""
     command = [sys.executable, "-m", "edgegal", "run", "sim:seed=3,frames=3", "--web", "--web-address", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        # Reading would wait for ever for a line that does not come.
+        watchdog = threading.Timer(120, process.kill)
+        watchdog.start()
         try:
             assert process.stderr is not None
-            said = process.stderr.readline()
-            assert said.startswith("page: "), said + process.stderr.read()
-            # The second line comes when all frames were seen.
-            assert "the run is over" in process.stderr.readline()
-            yield said.removeprefix("page: ").strip()
+            # Said when all frames were seen.
+            over = next(line for line in process.stderr if line.startswith("the run is over"))
+            found = re.search(r"http://\S+", over)
+            assert found is not None
+            watchdog.cancel()
+            yield found[0]
         finally:
+            watchdog.cancel()
             process.terminate()
 
 
