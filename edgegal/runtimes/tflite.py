@@ -1,7 +1,13 @@
 """TFLite files on LiteRT or on the older tflite-runtime: one interpreter interface, two packages."""
 
+import contextlib
 import importlib
 import importlib.metadata
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +28,26 @@ _PRECISION = {
     ("uint8", "uint8"): "int8",
     ("int16", "int8"): "int16x8",
 }
+
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Turn what the library writes on the system's stderr, which no setting of its own stops, into log lines."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as words:
+        os.dup2(words.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            words.seek(0)
+            for line in words.read().decode(errors="replace").splitlines():
+                _log.info("%s", line)
 
 
 def _tensor(details: dict[str, Any]) -> TensorInfo:
@@ -46,8 +72,9 @@ class _InterpreterAdapter(RuntimeAdapter):
         try:
             interpreter_class = importlib.import_module(self.module).Interpreter
             # From bytes: the file may be replaced or its card pulled while the night runs on.
-            self._interpreter = interpreter_class(model_content=path.read_bytes(), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _quiet():
+                self._interpreter = interpreter_class(model_content=path.read_bytes(), num_threads=threads)
+                self._interpreter.allocate_tensors()
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ImportError, SystemError, AttributeError) as error:
             raise MissingPartError(f"runtime {self.name} does not work here: {error}", self.mend) from error
