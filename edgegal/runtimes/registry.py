@@ -40,7 +40,7 @@ class RuntimeEntry:
 RUNTIMES: Mapping[str, RuntimeEntry] = {
     entry.name: entry
     for entry in (
-        # In order of preference: fastest start and least memory first (measured; docs/decisions).
+        # In order of preference; the figures behind it stand in docs/decisions/0010-order-of-runtimes.md.
         RuntimeEntry(
             "litert",
             "tflite",
