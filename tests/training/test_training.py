@@ -155,9 +155,11 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_one_step_on_each_backend(backend: str) -> None:
-    """Models and losses are backend-neutral: one training step of each network, in a process of its own."""
+def test_one_step_on_jax() -> None:
+    """Models and losses are backend-neutral: one training step of each network in a process of its own.
+
+    The tests above train both on TensorFlow.
+    """
     script = """
 import numpy as np
 from edgegal.data.fields import compose_fields
@@ -178,7 +180,7 @@ log = fit_classifier(separable_network(2, 32), (pictures, labels), (held, labels
 assert np.isfinite(log["loss"]).all()
 print(keras.backend.backend())
 """
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split()[-1] == backend
+    assert done.stdout.split()[-1] == "jax"
