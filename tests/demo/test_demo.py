@@ -21,6 +21,9 @@ from edgegal.errors import InputError
 from edgegal.labels import SCHEMES
 from edgegal.sky import KINDS, Night
 
+# The floors test runs the demonstration in the device environments too.
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
