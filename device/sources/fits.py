@@ -86,7 +86,8 @@ def _first_image(path: Path) -> tuple[Mapping[str, Any], NDArray[Any]]:
     except FileNotFoundError:
         raise
     except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        # The first sentence says what is wrong, those after it what a programmer might try.
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise FrameError(f"{path} is not a whole FITS file: {reason}") from error
     raise FrameError(f"{path} holds no image")
 

@@ -9,6 +9,7 @@ __all__ = ["SimulatedSource"]
 
 _DEFAULTS = {"seed": 0, "frames": 8, "width": 960, "height": 640}
 _LEAST = {"seed": 0, "frames": 1, "width": 256, "height": 256}
+_MOST = {"seed": 2**32 - 1, "frames": 100_000, "width": 16_384, "height": 16_384}
 
 
 class SimulatedSource(Source):
@@ -43,7 +44,7 @@ def _parsed(options: str) -> dict[str, int]:
         key, _, text = option.partition("=")
         if key not in _LEAST:
             raise InputError(f"sim: has no option {key!r}", f"options: {', '.join(_LEAST)}")
-        if not text.isdecimal() or int(text) < _LEAST[key]:
-            raise InputError(f"sim: {key} is a whole number from {_LEAST[key]}, not {text!r}")
+        if not text.isdecimal() or not _LEAST[key] <= int(text) <= _MOST[key]:
+            raise InputError(f"sim: {key} is a whole number from {_LEAST[key]} to {_MOST[key]}, not {text!r}")
         values[key] = int(text)
     return values

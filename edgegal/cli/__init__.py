@@ -106,6 +106,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         _say(f"error: this needs the package {package}", f"pip install 'edgegal[{_EXTRAS.get(package, 'all')}]'")
         sys.exit(3)
+    except MemoryError as error:
+        if os.environ.get("EDGEGAL_DEBUG"):
+            raise
+        _say(f"error: not enough memory: {error}", "give smaller frames")
+        sys.exit(2)
     except OSError as error:
         if os.environ.get("EDGEGAL_DEBUG"):
             raise

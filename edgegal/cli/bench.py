@@ -38,7 +38,11 @@ def bench(
     from edgegal.benchmarks.suite import Suite, measure
     from edgegal.benchmarks.table import HEADER, table_rows
     from edgegal.cli.output import print_table
+    from edgegal.errors import InputError
 
+    if out.exists() and not out.is_dir():
+        # Said before the measurements, not after.
+        raise InputError(f"{out} is not a folder", "give another --out")
     earlier = storage.load(baseline) if baseline else None
     suite = Suite(runtime, precision, threads, SingleStream(samples, seconds), frames)
     run = measure(zoo.resolve(bundle), suite, _say)
