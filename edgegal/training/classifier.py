@@ -22,7 +22,7 @@ from edgegal.labels import LabelScheme
 from edgegal.models.classifier import separable_network
 from edgegal.preprocess import Preprocess, Stretch, resize
 from edgegal.training.provenance import provenance
-from edgegal.training.schedule import averaging_momentum, warm_cosine
+from edgegal.training.schedule import averaged_adamw
 
 __all__ = [
     "CROP_SCALE",
@@ -186,13 +186,7 @@ def fit_classifier(
     weights = class_weights(train[1], classes, settings.balance)
     batches = CutoutBatches(*train, size, weights, settings.batch, settings.seed)
     steps = len(batches) * settings.epochs
-    optimizer = keras.optimizers.AdamW(
-        warm_cosine(settings.rate, steps),
-        weight_decay=settings.decay,
-        use_ema=True,
-        ema_momentum=averaging_momentum(steps),
-        ema_overwrite_frequency=None,
-    )
+    optimizer = averaged_adamw(settings.rate, settings.decay, steps)
     model.compile(
         optimizer,
         loss={"probabilities": "sparse_categorical_crossentropy"},

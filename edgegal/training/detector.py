@@ -21,7 +21,7 @@ from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.losses import box_loss, focal_loss
 from edgegal.training.matching import dense_targets
 from edgegal.training.provenance import provenance
-from edgegal.training.schedule import averaging_momentum, warm_cosine
+from edgegal.training.schedule import averaged_adamw
 from edgegal.training.threshold import best_threshold, detect_fields
 
 __all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
@@ -148,14 +148,7 @@ def fit_detector(
     batches = FieldBatches(train, spec, settings.batch, settings.seed, augment=True)
     held = FieldBatches(validation, spec, settings.batch, settings.seed, augment=False)
     steps = len(batches) * settings.epochs
-    optimizer = keras.optimizers.AdamW(
-        warm_cosine(settings.rate, steps),
-        weight_decay=settings.decay,
-        clipnorm=5.0,
-        use_ema=True,
-        ema_momentum=averaging_momentum(steps),
-        ema_overwrite_frequency=None,
-    )
+    optimizer = averaged_adamw(settings.rate, settings.decay, steps, clipnorm=5.0)
     model.compile(optimizer, loss={"boxes": box_loss, "scores": focal_loss})
     _LOG.info("%d fields, %d steps", len(train), steps)
     history = model.fit(

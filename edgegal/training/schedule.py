@@ -1,10 +1,10 @@
-"""Learning-rate schedules."""
+"""The optimizer of every training: its learning rate over time, and its average of the weights."""
 
 from typing import Any
 
 import keras
 
-__all__ = ["averaging_momentum", "warm_cosine"]
+__all__ = ["averaged_adamw", "averaging_momentum", "warm_cosine"]
 
 
 def warm_cosine(rate: float, steps: int) -> Any:
@@ -26,3 +26,27 @@ def averaging_momentum(steps: int) -> float:
     fit the averaged weights.
     """
     return max(0.0, 1 - 20 / max(steps, 1))
+
+
+def averaged_adamw(rate: float, decay: float, steps: int, clipnorm: float | None = None) -> Any:
+    """AdamW with a `warm_cosine` rate that leaves the averaged weights in the model when `fit` ends.
+
+    Parameters
+    ----------
+    rate
+        Peak learning rate.
+    decay
+        Weight decay.
+    steps
+        Steps of the whole run.
+    clipnorm
+        Largest norm of one gradient; unlimited when None.
+    """
+    return keras.optimizers.AdamW(
+        warm_cosine(rate, steps),
+        weight_decay=decay,
+        clipnorm=clipnorm,
+        use_ema=True,
+        ema_momentum=averaging_momentum(steps),
+        ema_overwrite_frequency=None,
+    )
