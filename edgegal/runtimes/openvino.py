@@ -1,5 +1,6 @@
 """OpenVINO IR files on OpenVINO."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ __all__ = ["OpenVINOAdapter"]
 
 _HEAVY_KERNELS = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")
 _PRECISION = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+@cache
+def _core() -> Any:
+    """The one OpenVINO core of this process.
+
+    On processors with AMX each core gives its thread a signal stack and takes it back when it goes. Cores that go in
+    another order than they came leave a stack in use whose memory is gone, and the next signal (Ctrl-C, SIGTERM) kills
+    the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _stores_full_floats(model: Any) -> bool:
@@ -41,7 +55,7 @@ class OpenVINOAdapter(RuntimeAdapter):
         self._version = str(openvino.__version__).split("-")[0]
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         try:
-            core = openvino.Core()
+            core = _core()
             model = core.read_model(path)
             if _stores_full_floats(model):
                 settings["INFERENCE_PRECISION_HINT"] = "f32"

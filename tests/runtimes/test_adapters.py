@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,34 @@ def damaged_copies(data):
 
 
 # tflite-runtime checks nothing and dies of such files: only the hashes of a bundle stand before it.
+_CLOSE_THEN_SIGNAL = """
+import gc, os, signal, sys
+from pathlib import Path
+from edgegal.runtimes import RUNTIMES, load
+
+entry, path = RUNTIMES[sys.argv[1]], Path(sys.argv[2])
+first, second = load(entry, path), load(entry, path)
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("runtime", DEVICE)
+def test_a_signal_still_interrupts_after_networks_were_closed_in_the_order_they_were_opened(runtime, network_file):
+    """In a process of its own: OpenVINO leaves signals a stack that is gone, on processors with AMX."""
+    command = [sys.executable, "-c", _CLOSE_THEN_SIGNAL, runtime, str(network_file(runtime))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "interrupted"), done.stderr
+
+
 @pytest.mark.parametrize("runtime", ["litert", "onnxruntime", "openvino", KERAS])
 def test_a_damaged_file_is_an_input_error_or_still_a_network(runtime, network_file, tmp_path, batch, capfd):
     source = network_file(runtime)
