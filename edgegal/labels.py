@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgegal.errors import InputError
 
-__all__ = ["SCHEMES", "UNLABELLED", "LabelScheme", "label_map", "relabel", "scheme"]
+__all__ = ["SCHEMES", "UNLABELLED", "LabelScheme", "label_map", "project", "relabel", "scheme"]
 
 UNLABELLED = -1
 """Index of a picture that carries no label, or none that the scheme knows."""
@@ -49,6 +49,20 @@ class LabelScheme:
             ) from None
 
 
+_GALAXY10_SDSS = (
+    "disk-face-on-no-spiral",
+    "smooth-completely-round",
+    "smooth-in-between-round",
+    "smooth-cigar-shaped",
+    "disk-edge-on-rounded-bulge",
+    "disk-edge-on-boxy-bulge",
+    "disk-edge-on-no-bulge",
+    "disk-face-on-tight-spiral",
+    "disk-face-on-medium-spiral",
+    "disk-face-on-loose-spiral",
+)
+_SECOND_LEVEL = ("artifact", "edge-on", "not-edge-on", "round", "in-between", "cigar")
+
 SCHEMES: Mapping[str, LabelScheme] = {
     s.name: s
     for s in (
@@ -64,25 +78,118 @@ SCHEMES: Mapping[str, LabelScheme] = {
             "Lintott et al. 2011, Galaxy Zoo 1",
             mirror_safe=False,
         ),
+        LabelScheme(
+            "galaxy6",
+            ("round", "in-between", "cigar", "edge-on", "spiral", "merger"),
+            "the five classes of Zhu et al. 2019 and the mergers of Galaxy Zoo 1",
+        ),
         LabelScheme("h4", ("smooth", "spiral", "edge-on", "merger"), "common to Galaxy Zoo 1 and 2"),
+        LabelScheme("galaxy10-sdss", _GALAXY10_SDSS, "Galaxy10 SDSS, Leung & Bovy 2018"),
+        LabelScheme(
+            "galaxy10-sdss-9",
+            tuple(label for label in _GALAXY10_SDSS if label != "disk-edge-on-boxy-bulge"),
+            "Galaxy10 SDSS without its class 5, which has 17 pictures",
+        ),
+        LabelScheme(
+            "galaxy10-decals",
+            (
+                "disturbed",
+                "merging",
+                "round-smooth",
+                "in-between-round-smooth",
+                "cigar-shaped-smooth",
+                "barred-spiral",
+                "unbarred-tight-spiral",
+                "unbarred-loose-spiral",
+                "edge-on-without-bulge",
+                "edge-on-with-bulge",
+            ),
+            "Galaxy10 DECaLS, Leung & Bovy 2021",
+        ),
+        LabelScheme(
+            "gz-smooth-featured", ("smooth", "featured"), "first question of Galaxy Zoo 2, at a confidence cut"
+        ),
+        LabelScheme("gz-second-level", _SECOND_LEVEL, "answers 1.3, 2.1, 2.2, 7.1, 7.2, 7.3 of the challenge"),
+        LabelScheme("gz-second-level-4", _SECOND_LEVEL[1:5], "answers 2.1, 2.2, 7.1, 7.2 of the challenge"),
+        LabelScheme("hubble3", ("E", "S0", "S"), "Hubble stages by T-type"),
+        LabelScheme(
+            "fashion-mnist",
+            (
+                *("t-shirt", "trouser", "pullover", "dress", "coat"),
+                *("sandal", "shirt", "sneaker", "bag", "ankle-boot"),
+            ),
+            "Xiao et al. 2017",
+        ),
     )
 }
 
+_FIVE_TO_H4 = {"round": "smooth", "in-between": "smooth", "cigar": "smooth", "edge-on": "edge-on", "spiral": "spiral"}
+_SIX_TO_H4 = {**_FIVE_TO_H4, "merger": "merger"}
+_FIVE = {label: label for label in _FIVE_TO_H4}
+# Edge-on disks count as featured, as the tree of Galaxy Zoo 2 has them.
+_H4_TO_FEATURED = {"smooth": "smooth", "spiral": "featured", "edge-on": "featured"}
+_SIX_CLASSES_TO_H4 = {
+    "elliptical": "smooth",
+    "spiral-cw": "spiral",
+    "spiral-acw": "spiral",
+    "edge-on": "edge-on",
+    "merger": "merger",
+}
+
+# A face-on disk without arms is neither smooth nor a spiral.
+_SDSS_TO_FIVE = {
+    "smooth-completely-round": "round",
+    "smooth-in-between-round": "in-between",
+    "smooth-cigar-shaped": "cigar",
+    "disk-edge-on-rounded-bulge": "edge-on",
+    "disk-edge-on-boxy-bulge": "edge-on",
+    "disk-edge-on-no-bulge": "edge-on",
+    "disk-face-on-tight-spiral": "spiral",
+    "disk-face-on-medium-spiral": "spiral",
+    "disk-face-on-loose-spiral": "spiral",
+}
+# Disturbed is not yet merging: the volunteers had both answers.
+_DECALS_TO_SIX = {
+    "merging": "merger",
+    "round-smooth": "round",
+    "in-between-round-smooth": "in-between",
+    "cigar-shaped-smooth": "cigar",
+    "barred-spiral": "spiral",
+    "unbarred-tight-spiral": "spiral",
+    "unbarred-loose-spiral": "spiral",
+    "edge-on-without-bulge": "edge-on",
+    "edge-on-with-bulge": "edge-on",
+}
+
+
+def _then(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """One map after another; what the second does not know maps to nothing."""
+    return {label: second[middle] for label, middle in first.items() if middle in second}
+
+
 _MAPS: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("gz2-5class", "h4"): {
-        "round": "smooth",
-        "in-between": "smooth",
-        "cigar": "smooth",
-        "edge-on": "edge-on",
-        "spiral": "spiral",
+    ("gz2-5class", "h4"): _FIVE_TO_H4,
+    ("gz2-5class", "galaxy6"): _FIVE,
+    ("galaxy6", "gz2-5class"): _FIVE,
+    ("galaxy6", "h4"): _SIX_TO_H4,
+    ("gz1-6class", "h4"): _SIX_CLASSES_TO_H4,
+    ("galaxy10-sdss", "galaxy10-sdss-9"): {
+        label: label for label in _GALAXY10_SDSS if label != "disk-edge-on-boxy-bulge"
     },
-    ("gz1-6class", "h4"): {
-        "elliptical": "smooth",
-        "spiral-cw": "spiral",
-        "spiral-acw": "spiral",
-        "edge-on": "edge-on",
-        "merger": "merger",
+    **{
+        (name, target): _then(_SDSS_TO_FIVE, onward)
+        for name in ("galaxy10-sdss", "galaxy10-sdss-9")
+        for target, onward in (("gz2-5class", _FIVE), ("galaxy6", _FIVE), ("h4", _FIVE_TO_H4))
     },
+    ("galaxy10-decals", "galaxy6"): _DECALS_TO_SIX,
+    ("galaxy10-decals", "gz2-5class"): _then(_DECALS_TO_SIX, _FIVE),
+    ("galaxy10-decals", "h4"): _then(_DECALS_TO_SIX, _SIX_TO_H4),
+    **{
+        (name, "gz-smooth-featured"): _then(pairs, _H4_TO_FEATURED)
+        for name, pairs in (("gz2-5class", _FIVE_TO_H4), ("galaxy6", _SIX_TO_H4), ("gz1-6class", _SIX_CLASSES_TO_H4))
+    },
+    ("h4", "gz-smooth-featured"): _H4_TO_FEATURED,
+    ("gz-second-level", "gz-second-level-4"): {label: label for label in _SECOND_LEVEL[1:5]},
 }
 
 
@@ -111,3 +218,40 @@ def relabel(labels: NDArray[np.integer], source: LabelScheme, target: LabelSchem
     """Labels of `source` expressed in `target`, `UNLABELLED` staying `UNLABELLED`."""
     table = np.append(label_map(source, target), UNLABELLED).astype(np.int32)
     return table[labels]
+
+
+def project(probabilities: NDArray[np.floating], source: LabelScheme, target: LabelScheme) -> NDArray[np.float32]:
+    """Class probabilities of `source` expressed in `target`.
+
+    Classes that map to one target class are summed; those that map to nothing are left out and the rest scaled to
+    sum to 1, which asks: which of the target's classes is it, given that it is one of them?
+
+    Parameters
+    ----------
+    probabilities
+        ``(n, len(source.labels))``, none negative.
+    source, target
+        Schemes with a map.
+
+    Returns
+    -------
+    NDArray
+        ``(n, len(target.labels))`` float32, rows summing to 1; uniform where nothing was left.
+
+    Raises
+    ------
+    InputError
+        The schemes have no map, or the columns are not the classes of `source`.
+    """
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(source.labels):
+        raise InputError(
+            f"probabilities of shape {probabilities.shape}, not of the {len(source.labels)} classes of {source.name!r}"
+        )
+    table = label_map(source, target)
+    kept = np.flatnonzero(table != UNLABELLED)
+    membership = np.zeros((len(source.labels), len(target.labels)))
+    membership[kept, table[kept]] = 1
+    summed = probabilities.astype(np.float64) @ membership
+    mass = summed.sum(axis=1, keepdims=True)
+    uniform = np.full_like(summed, 1 / len(target.labels))
+    return np.divide(summed, mass, out=uniform, where=mass > 0).astype(np.float32)

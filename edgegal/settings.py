@@ -43,6 +43,17 @@ class RunSettings(_Section):
     precision: Precision | None = Field(default=None, title="Precision; the smallest in the bundle when not set")
     threads: int = Field(default=1, ge=1, title="Threads for inference")
     score: float | None = Field(default=None, ge=0, le=1, title="Least detection score; the bundle's own when not set")
+    abstain_below: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        title="Highest probability below which a galaxy is called uncertain; the bundle's own when not set",
+    )
+    min_side: float | None = Field(
+        default=None,
+        ge=0,
+        title="Longer side of a box, in pixels, below which it is too small to tell; the bundle's own when not set",
+    )
     stack: int = Field(default=0, ge=0, title="Stack up to so many registered frames; 0 for none")
     dark: Path | None = Field(default=None, title="Master dark, or a folder of darks, to subtract")
     flat: Path | None = Field(default=None, title="Master flat, or a folder of flats, to divide by")

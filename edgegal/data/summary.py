@@ -1,17 +1,18 @@
 """What is known of a dataset before anything is trained on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgegal.data.leakage import Leak, leaks
-from edgegal.data.pictures import SPLITS, PictureSet
-from edgegal.data.registry import DATASETS, open_dataset
+from edgegal.data.leakage import Leak, Match, leaks, same_galaxies
+from edgegal.data.pictures import PictureSet, Skip
+from edgegal.data.registry import DATASETS, Dataset, open_dataset
+from edgegal.data.splits import SPLITS, split_digest
 from edgegal.errors import DatasetError
 from edgegal.labels import UNLABELLED, scheme
 
-__all__ = ["NO_LABEL", "Listing", "Summary", "counts", "list_datasets", "summarise"]
+__all__ = ["NO_LABEL", "Listing", "Shared", "Summary", "counts", "list_datasets", "summarise"]
 
 NO_LABEL = "unlabelled"
 
@@ -27,7 +28,7 @@ class Listing:
     state
         ``present``, ``missing``, or what is wrong with it.
     n
-        Number of pictures; 0 unless present.
+        Number of pictures; of a public set as published, of a shared one as counted, 0 unless present.
     labels
         Class names.
     source
@@ -42,6 +43,22 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Galaxies that another set has too.
+
+    Attributes
+    ----------
+    name
+        The other set.
+    matches
+        All of them.
+    """
+
+    name: str
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a set holds.
 
@@ -53,34 +70,45 @@ class Summary:
         Number of pictures, unlabelled ones included.
     counts
         Pictures by class, `NO_LABEL` last where there are any, and split.
+    empty
+        Classes without a picture.
     digest
         `PictureSet.digest`.
+    split_digest
+        `splits.split_digest`: equal where the same pictures are in the same splits.
+    skipped
+        What was left out, with all names.
+    shared
+        Galaxies in common with other sets.
     leaks
-        Galaxies that this set trains on and another shared set tests on, and the reverse.
+        Galaxies that this set trains on and another set tests on, and the reverse.
     """
 
     name: str
     scheme: str
     n: int
     counts: Mapping[str, Mapping[str, int]]
+    empty: tuple[str, ...]
     digest: str
+    split_digest: str
+    skipped: tuple[Skip, ...]
+    shared: tuple[Shared, ...]
     leaks: tuple[Leak, ...]
 
 
 def list_datasets() -> tuple[Listing, ...]:
-    """The named sets in the order of the registry."""
-    return tuple(_listed(name) for name in DATASETS)
+    """The named sets in the order of the registry; the shared ones are opened, the public ones looked for."""
+    return tuple(_listed(known) for known in DATASETS.values())
 
 
-def _listed(name: str) -> Listing:
-    shared = DATASETS[name]
-    state, n = "missing", 0
-    if shared.present:
+def _listed(known: Dataset) -> Listing:
+    state, n = "present" if known.present else "missing", known.n or 0
+    if known.shared and known.present:
         try:
-            state, n = "present", len(open_dataset(name))
+            n = len(open_dataset(known.name))
         except DatasetError as error:
-            state, n = error.message, 0
-    return Listing(name, state, n, scheme(shared.scheme).labels, shared.source)
+            state = error.message
+    return Listing(known.name, state, n, scheme(known.scheme).labels, known.source)
 
 
 def counts(pictures: PictureSet) -> dict[str, dict[str, int]]:
@@ -95,14 +123,35 @@ def counts(pictures: PictureSet) -> dict[str, dict[str, int]]:
     }
 
 
-def summarise(pictures: PictureSet) -> Summary:
-    """Count, hash, and look for galaxies shared with the named sets that are present."""
-    others = [open_dataset(name) for name, shared in DATASETS.items() if name != pictures.name and shared.present]
+def summarise(pictures: PictureSet, against: Sequence[PictureSet] | None = None, by_picture: bool = False) -> Summary:
+    """Count, hash, and look for galaxies that other sets have too.
+
+    Parameters
+    ----------
+    pictures
+        The set.
+    against
+        The other sets; the shared ones that are present when None.
+    by_picture
+        Compare the pictures too, which takes minutes for large sets.
+    """
+    others = _shared_but(pictures.name) if against is None else against
+    counted = counts(pictures)
     return Summary(
         name=pictures.name,
         scheme=pictures.scheme.name,
         n=len(pictures),
-        counts=counts(pictures),
+        counts=counted,
+        empty=tuple(label for label, row in counted.items() if not sum(row.values())),
         digest=pictures.digest(),
-        leaks=leaks([pictures], others) + leaks(others, [pictures]),
+        split_digest=split_digest(pictures.ids, pictures.splits.tolist()),
+        skipped=pictures.skipped,
+        shared=tuple(Shared(other.name, same_galaxies(pictures, other, by_picture)) for other in others),
+        leaks=leaks([pictures], others, by_picture) + leaks(others, [pictures], by_picture),
     )
+
+
+def _shared_but(name: str) -> list[PictureSet]:
+    return [
+        open_dataset(known.name) for known in DATASETS.values() if known.shared and known.present and known.name != name
+    ]

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgegal.data import Leak, PictureSet, leaks, without_leaks
-from edgegal.data.pictures import FolderStore
+from edgegal.data.stores import FolderStore
 from edgegal.labels import SCHEMES
 
 
@@ -30,6 +31,13 @@ def test_leaks_have_a_direction() -> None:
 
 def test_equal_ids_of_different_sets_are_different_galaxies() -> None:
     assert leaks([rows("a", ("1", "train", ""))], [rows("b", ("1", "test", ""))]) == ()
+
+
+def test_sets_that_number_galaxies_alike_share_them() -> None:
+    a = replace(rows("a", ("1", "train", ""), ("2", "train", "")), id_space="survey")
+    b = replace(rows("b", ("1", "test", "")), id_space="survey")
+    assert leaks([a], [b]) == (Leak("a", "1", "b", "1"),)
+    assert leaks([a], [replace(b, id_space="another")]) == ()
 
 
 def test_without_leaks_drops_training_pictures_only() -> None:

@@ -1,4 +1,3 @@
-import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from edgegal.data.pictures import hash_split, read_csv, read_folder
+from edgegal.data.pictures import PictureSet, Skip
+from edgegal.data.splits import SPLITS, Shares, assign_splits
+from edgegal.data.tables import read_csv, read_folder
 from edgegal.errors import DatasetError
 from edgegal.labels import SCHEMES, UNLABELLED
 
@@ -174,7 +173,7 @@ def not_text(folder: Path) -> Path:
         (missing_zip, "no zip beside it and no a.png"),
         (two_zips, "one.zip, two.zip"),
         (text_for_zip, "pictures.zip is not a readable zip"),
-        (absent_from_zip, "1 of 1 pictures are missing, the first is a.png"),
+        (absent_from_zip, "of 1 pictures, 1 labels without a picture: a.png"),
         (with_rows("name,label\na.png,round\n"), "no rows with file"),
         (with_rows("file,class\na.png,round\n"), "no rows with label"),
         (with_rows("file,label\n"), "no rows"),
@@ -194,21 +193,50 @@ def test_a_wrong_table_is_named_and_has_a_mend(tmp_path: Path, make: Callable[[P
     assert caught.value.mend
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b"This is a text file.",
-        b"",
-        coded(RED, suffix=".jpg")[:-40],
-        cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()[:2000],
-        coded(RED)[:60],
+DAMAGED = {
+    "text": b"This is a text file.",
+    "empty": b"",
+    "cut-off JPEG": coded(RED, suffix=".jpg")[:-40],
+    "half a JPEG": cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()[
+        :2000
     ],
-    ids=["text", "empty", "cut-off JPEG", "half a JPEG", "cut-off PNG"],
-)
+    "cut-off PNG": coded(RED)[:60],
+    "PNG of 64 gigapixels": coded(RED)[:16] + b"\0\4\0\0\0\1\0\0" + coded(RED)[24:],
+}
+
+
+@pytest.fixture
+def blemished(tmp_path: Path) -> PictureSet:
+    """Five pictures of five colours, two of them damaged."""
+    files = {f"{c}.png": coded((10 * i, 0, 0)) for i, c in enumerate("abcde")}
+    zipped(tmp_path, {**files, "b.png": DAMAGED["text"], "d.png": DAMAGED["cut-off PNG"]})
+    rows = "".join(f"{c}.png,{label}\n" for c, label in zip("abcde", GZ2.labels, strict=True))
+    return read_csv(table(tmp_path, "file,label\n" + rows), "five", GZ2)
+
+
+def test_what_is_read_stays_in_step_with_its_labels(blemished: PictureSet, caplog: pytest.LogCaptureFixture) -> None:
+    read, pixels = blemished.read(16)
+    assert read.ids == ("a", "c", "e")
+    assert read.labels.tolist() == [0, 2, 4]
+    assert pixels[:, 0, 0, 0].tolist() == [0, 20, 40]
+    assert read.skipped[-1].names == ("b.png", "d.png")
+    assert "left out of 5, 2 unreadable pictures: b.png, d.png" in caplog.text
+    again, same = read.read(16)
+    assert again is read
+    assert (same == pixels).all()
+
+
+def test_a_set_that_is_mostly_broken_is_refused(blemished: PictureSet) -> None:
+    with pytest.raises(DatasetError, match=r"of 3 pictures, 2 unreadable pictures: b\.png, d\.png") as caught:
+        blemished.select(np.array([1, 2, 3])).read()
+    assert "pictures.zip" in caught.value.mend
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED)
 def test_unreadable_pictures_are_counted_and_named(tmp_path: Path, damaged: bytes) -> None:
     zipped(tmp_path, {"a.jpg": coded(RED, suffix=".jpg"), "b.jpg": damaged, "c.jpg": damaged})
     found = read_csv(table(tmp_path, "file,label\na.jpg,round\nb.jpg,round\nc.jpg,round\n"), "t", GZ2)
-    with pytest.raises(DatasetError, match=r"2 of 3 pictures cannot be read, the first is b\.jpg") as caught:
+    with pytest.raises(DatasetError, match=r"of 3 pictures in .*, 2 cannot be read: b\.jpg, c\.jpg") as caught:
         found.pictures()
     assert caught.value.mend
 
@@ -218,8 +246,17 @@ def test_a_flipped_byte_in_a_zip_is_found(four: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(b"IDAT") + 6] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"1 of 3 .* a\.png"):
+    with pytest.raises(DatasetError, match=r"of 3 pictures .* 1 cannot be read: a\.png"):
         read_csv(four, "four", GZ2).pictures()
+
+
+def test_a_zip_member_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+    """65 MiB of zeros: legal, tiny in the zip, and no picture."""
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", coded(RED))
+        archive.writestr("b.png", bytes(65 << 20))
+    found = read_csv(table(tmp_path, "file,label\na.png,round\nb.png,round\n"), "t", GZ2)
+    assert found.read()[0].ids == ("a",)
 
 
 def test_a_folder_that_lost_a_file_since_is_named(tmp_path: Path) -> None:
@@ -229,6 +266,46 @@ def test_a_folder_that_lost_a_file_since_is_named(tmp_path: Path) -> None:
     (tmp_path / "round" / "a.png").unlink()
     with pytest.raises(DatasetError, match=r"round/a\.png"):
         found.pictures()
+
+
+def test_labels_and_pictures_without_each_other_are_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    zipped(tmp_path, {f"{c}.png": coded(RED) for c in "abxyz"} | {"__MACOSX/._a.png": b"", "notes.txt": b""})
+    found = read_csv(table(tmp_path, "file,label\nm.png,round\na.png,spiral\nb.png,round\n"), "t", GZ2)
+    assert found.ids == ("a", "b")
+    assert found.labels.tolist() == [GZ2.index("spiral"), GZ2.index("round")]
+    assert len(found.pictures()) == len(found.splits) == 2
+    assert {skip.reason: skip.names for skip in found.skipped} == {
+        "labels without a picture": ("m.png",),
+        "pictures without a label": ("x.png", "y.png", "z.png"),
+    }
+    assert "left out of 3, 1 labels without a picture: m.png" in caplog.text
+
+
+def test_the_first_picture_of_a_folder_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(coded(RED))
+    found = read_csv(table(tmp_path, "file,label\na.png,round\nb.png,round\n"), "t", GZ2)
+    assert found.ids == ("b",)
+
+
+def test_many_skips_are_counted_and_some_named() -> None:
+    assert str(Skip("lost", tuple("abcdefg"))) == "7 lost: a, b, c, d, e and 2 more"
+
+
+def test_pictures_of_one_object_share_their_split(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(60)]
+    zipped(tmp_path, {name: coded(RED) for name in names})
+    rows = "".join(f"{name},round,galaxy {i // 3}\n" for i, name in enumerate(names))
+    found = read_csv(table(tmp_path, "file,label,object\n" + rows), "t", GZ2)
+    assert all(len(set(found.splits[i : i + 3])) == 1 for i in range(0, 60, 3))
+    assert [int((found.splits == split).sum()) for split in SPLITS] == [42, 9, 9]
+    assert found.subset("test").objects == tuple(f"galaxy {i // 3}" for i in np.flatnonzero(found.splits == "test"))
+
+
+def test_a_given_split_is_kept_and_says_so(four: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_csv(four, "four", GZ2, shares=Shares(0, 0, 1)).splits.tolist() == ["train", "test", "val"]
+    assert "brings its own split" in caplog.text
 
 
 def fill(root: Path, *files: str) -> Path:
@@ -243,7 +320,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     found = read_folder(tmp_path, "t", GZ2)
     assert found.ids == ("round/a.png", "spiral/a.PNG", "spiral/b.png")
     assert [GZ2.labels[i] for i in found.labels] == ["round", "spiral", "spiral"]
-    assert found.splits.tolist() == [hash_split(i) for i in found.ids]
+    assert found.splits.tolist() == assign_splits(found.ids, found.labels).tolist()
     assert read_folder(tmp_path, "t").scheme.labels == ("round", "spiral")
 
 
@@ -279,16 +356,3 @@ def test_a_wrong_folder_is_named_and_has_a_mend(tmp_path: Path, files: list[str]
     assert caught.value.mend
     with pytest.raises(DatasetError, match="is not a folder"):
         read_folder(tmp_path / "nothing", "t")
-
-
-def test_hash_split_gives_the_stated_shares() -> None:
-    splits = [hash_split(str(i)) for i in range(20_000)]
-    assert splits.count("train") / 20_000 == pytest.approx(0.70, abs=0.01)
-    assert splits.count("val") / 20_000 == pytest.approx(0.15, abs=0.01)
-    assert splits.count("test") / 20_000 == pytest.approx(0.15, abs=0.01)
-
-
-@given(st.text())
-def test_hash_split_is_a_function_of_the_id_alone(identifier: str) -> None:
-    position = int(hashlib.sha256(identifier.encode()).hexdigest()[:16], 16) / 16**16
-    assert hash_split(identifier) == ("train" if position < 0.7 else "val" if position < 0.85 else "test")
