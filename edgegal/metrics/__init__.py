@@ -1,12 +1,24 @@
 """Figures of merit with their uncertainty, in NumPy alone: the device computes them too."""
 
+from edgegal.metrics.calibration import (
+    Binning,
+    Reliability,
+    brier_scores,
+    expected_calibration_error,
+    log_losses,
+    reliability,
+)
 from edgegal.metrics.classification import (
     accuracy,
     balanced_accuracy,
     confusion_matrix,
-    expected_calibration_error,
+    f1_scores,
     macro_f1,
+    mean_over_seen,
+    precisions,
     recalls,
+    weighted_confusion,
+    weighted_f1,
 )
 from edgegal.metrics.detection import (
     COCO_IOUS,
@@ -19,30 +31,69 @@ from edgegal.metrics.detection import (
     match_pictures,
     mean_average_precision,
 )
-from edgegal.metrics.intervals import Interval, bootstrap, bootstrap_mean_difference, bootstrap_median, wilson
-from edgegal.metrics.paired import McNemar, mcnemar
+from edgegal.metrics.intervals import (
+    Band,
+    Interval,
+    bootstrap,
+    bootstrap_bands,
+    bootstrap_mean_difference,
+    bootstrap_median,
+    draw_counts,
+    percentile_band,
+    wilson,
+)
+from edgegal.metrics.paired import McNemar, mcnemar, sign_flip_p
+from edgegal.metrics.regression import mean_squared_error, r2_score, squared_errors
+from edgegal.metrics.roc import RocCurve, area, roc_auc, roc_curve, true_positive_rates
+from edgegal.metrics.selective import RiskCoverage, answered, risk_coverage
 
 __all__ = [
     "COCO_IOUS",
+    "Band",
+    "Binning",
     "Interval",
     "McNemar",
     "PictureMatch",
+    "Reliability",
+    "RiskCoverage",
+    "RocCurve",
     "accuracy",
+    "answered",
+    "area",
     "average_precision",
     "average_recall",
     "balanced_accuracy",
     "bootstrap",
+    "bootstrap_bands",
     "bootstrap_mean_difference",
     "bootstrap_median",
     "box_agreement",
+    "brier_scores",
     "confusion_matrix",
+    "draw_counts",
     "expected_calibration_error",
+    "f1_scores",
+    "log_losses",
     "macro_f1",
     "match_boxes",
     "match_picture",
     "match_pictures",
     "mcnemar",
     "mean_average_precision",
+    "mean_over_seen",
+    "mean_squared_error",
+    "percentile_band",
+    "precisions",
+    "r2_score",
     "recalls",
+    "reliability",
+    "risk_coverage",
+    "roc_auc",
+    "roc_curve",
+    "sign_flip_p",
+    "squared_errors",
+    "true_positive_rates",
+    "weighted_confusion",
+    "weighted_f1",
     "wilson",
 ]

@@ -1,6 +1,9 @@
-"""How good class predictions are: hits, their balance over classes, and whether confidence means anything.
+"""How good class predictions are: hits, and how they are spread over classes.
 
 Labels are class indices; pictures without a label have no place here and are left out by the caller.
+
+Figures of a confusion matrix take matrices with any leading axes, ``(..., classes, classes)``: a bootstrap counts all
+its resamples at once (`confusion_matrix` with weights) and needs no second version of them.
 """
 
 import numpy as np
@@ -10,9 +13,13 @@ __all__ = [
     "accuracy",
     "balanced_accuracy",
     "confusion_matrix",
-    "expected_calibration_error",
+    "f1_scores",
     "macro_f1",
+    "mean_over_seen",
+    "precisions",
     "recalls",
+    "weighted_confusion",
+    "weighted_f1",
 ]
 
 
@@ -24,13 +31,41 @@ def confusion_matrix(truth: NDArray[np.integer], predicted: NDArray[np.integer],
     ValueError
         The arrays differ in length, are empty, or hold an index outside ``0 .. classes - 1``.
     """
+    return np.bincount(_pairs(truth, predicted, classes), minlength=classes * classes).reshape(classes, classes)
+
+
+def weighted_confusion(
+    truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int, weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Sums of weights ``(..., classes, classes)`` in place of counts; errors as `confusion_matrix`.
+
+    Parameters
+    ----------
+    truth, predicted
+        ``(n,)`` class indices.
+    classes
+        Number of classes.
+    weights
+        ``(..., n)``, such as how often each resample of a bootstrap drew each picture.
+    """
+    pairs = _pairs(truth, predicted, classes)
+    # Only pairs that occur cost a column: ten classes have a hundred, and most are empty.
+    occurring, column = np.unique(pairs, return_inverse=True)
+    membership = np.zeros((len(pairs), len(occurring)))
+    membership[np.arange(len(pairs)), column] = 1
+    counts = np.zeros((*weights.shape[:-1], classes * classes))
+    counts[..., occurring] = weights @ membership
+    return counts.reshape(*weights.shape[:-1], classes, classes)
+
+
+def _pairs(truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
     if truth.shape != predicted.shape or truth.ndim != 1 or not len(truth):
         raise ValueError(f"truth {truth.shape} and predicted {predicted.shape} must be equal, flat and not empty")
     lowest, highest = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
     if lowest < 0 or highest >= classes:
         raise ValueError(f"class indices {lowest} to {highest} do not fit {classes} classes")
-    pairs = truth.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    pairs: NDArray[np.int64] = truth.astype(np.int64) * classes + predicted
+    return pairs
 
 
 def accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
@@ -40,12 +75,38 @@ def accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> floa
     return float(np.mean(truth == predicted))
 
 
-def recalls(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of each true class that was found ``(classes,)``; NaN for a class without pictures."""
-    support = confusion.sum(axis=1)
-    share = np.full(len(confusion), np.nan)
-    np.divide(np.diag(confusion), support, out=share, where=support > 0)
+def _hits(confusion: NDArray[np.number]) -> NDArray[np.number]:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _share(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.float64]:
+    share = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
     return share
+
+
+def recalls(confusion: NDArray[np.number]) -> NDArray[np.float64]:
+    """Share of each true class that was found ``(..., classes)``; NaN for a class without pictures."""
+    return _share(_hits(confusion), confusion.sum(axis=-1))
+
+
+def precisions(confusion: NDArray[np.number]) -> NDArray[np.float64]:
+    """Share of right answers among those that named each class ``(..., classes)``; NaN for one never named."""
+    return _share(_hits(confusion), confusion.sum(axis=-2))
+
+
+def f1_scores(confusion: NDArray[np.number]) -> NDArray[np.float64]:
+    """Harmonic mean of precision and recall, ``2 tp / (2 tp + fp + fn)``; NaN for a class neither true nor named."""
+    return _share(2 * _hits(confusion), confusion.sum(axis=-1) + confusion.sum(axis=-2))
+
+
+def mean_over_seen(per_class: NDArray[np.floating], confusion: NDArray[np.number]) -> NDArray[np.float64]:
+    """Mean ``(...)`` over the classes that are true or named somewhere; a figure that is NaN there counts as 0.
+
+    So a class that is true and never named pulls macro precision down and is not left out.
+    """
+    seen = confusion.sum(axis=-1) + confusion.sum(axis=-2) > 0
+    return np.where(seen, np.nan_to_num(per_class), 0).sum(axis=-1) / seen.sum(axis=-1)
 
 
 def balanced_accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> float:
@@ -54,38 +115,15 @@ def balanced_accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer]
 
 
 def macro_f1(truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> float:
-    """Mean over classes of the harmonic mean of precision and recall, ``2 tp / (2 tp + fp + fn)``.
+    """Mean F1 over the classes that occur in `truth` or `predicted`.
 
-    The mean runs over classes that occur in `truth` or `predicted` (the averaged F1 of Opitz & Burst 2019,
-    arXiv:1911.03347).
+    The averaged F1 of Opitz & Burst 2019 (arXiv:1911.03347).
     """
     counts = confusion_matrix(truth, predicted, classes)
-    either = counts.sum(axis=0) + counts.sum(axis=1)
-    seen = either > 0
-    return float(np.mean(2 * np.diag(counts)[seen] / either[seen]))
+    return float(mean_over_seen(f1_scores(counts), counts))
 
 
-def expected_calibration_error(
-    truth: NDArray[np.integer], probabilities: NDArray[np.floating], bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy over equal bins of confidence, weighted by their pictures.
-
-    Guo et al. 2017 (ICML, arXiv:1706.04599), equation 3: bin m holds confidences in ``((m - 1) / M, m / M]``.
-
-    Parameters
-    ----------
-    truth
-        ``(n,)`` class indices.
-    probabilities
-        ``(n, classes)``; the highest of a row is its confidence.
-    bins
-        M; 15 in the paper.
-    """
-    if len(truth) != len(probabilities) or not len(truth):
-        raise ValueError(f"truth {truth.shape} and probabilities {probabilities.shape} must be as long, not empty")
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    hit = probabilities.argmax(axis=1) == truth
-    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
-    which = np.searchsorted(inner_edges, confidence)
-    gap = np.bincount(which, weights=hit - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+def weighted_f1(confusion: NDArray[np.number]) -> NDArray[np.float64]:
+    """Mean F1 ``(...)``, each class weighted by its true pictures."""
+    support = confusion.sum(axis=-1)
+    return (np.nan_to_num(f1_scores(confusion)) * support).sum(axis=-1) / support.sum(axis=-1)

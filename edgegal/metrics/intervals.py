@@ -1,14 +1,24 @@
 """How sure a figure is: 95 % intervals of proportions, medians, and of anything that can be resampled."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bootstrap", "bootstrap_mean_difference", "bootstrap_median", "wilson"]
+__all__ = [
+    "Band",
+    "Interval",
+    "bootstrap",
+    "bootstrap_bands",
+    "bootstrap_mean_difference",
+    "bootstrap_median",
+    "draw_counts",
+    "percentile_band",
+    "wilson",
+]
 
 RESAMPLES = 2000
 
@@ -20,6 +30,19 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """Estimates and the ends of their intervals, arrays of one shape; NaN where there is no estimate."""
+
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def interval(self, *index: int) -> Interval:
+        """One of the estimates; no index for a band of one."""
+        return Interval(float(self.value[index]), float(self.low[index]), float(self.high[index]))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -67,6 +90,70 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     draws = np.array([statistic(rng.integers(0, n, n)) for _ in range(resamples)], np.float64)
     return _percentile(statistic(np.arange(n)), draws, level)
+
+
+def draw_counts(n: int, resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """How often each of `n` items is drawn in each resample, ``(resamples, n)``; every row sums to `n`."""
+    drawn = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n).astype(np.float64)
+
+
+def percentile_band(value: NDArray[np.floating], draws: NDArray[np.floating], level: float = 0.95) -> Band:
+    """Percentile interval of each estimate.
+
+    Parameters
+    ----------
+    value
+        ``(...)`` estimates.
+    draws
+        ``(resamples, ...)``; those that are NaN are left out.
+    level
+        Coverage of the intervals.
+    """
+    ends = np.full((2, *value.shape), np.nan)
+    known = np.isfinite(draws).any(axis=0) & np.isfinite(value)
+    if known.any():
+        ends[:, known] = np.nanquantile(draws[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Band(value.astype(np.float64), ends[0], ends[1])
+
+
+# Counts of one block of resamples: 8 bytes each.
+_BLOCK_ITEMS = 2_000_000
+
+
+def bootstrap_bands(
+    n: int,
+    statistic: Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.floating]]],
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> dict[str, Band]:
+    """Percentile bootstrap of many figures of the same `n` items at once, all of the same resamples.
+
+    Items are drawn from all alike, not class by class: how common a class is varies from resample to resample as it
+    would from sample to sample.
+
+    Parameters
+    ----------
+    n
+        Number of items.
+    statistic
+        Maps counts ``(b, n)``, how often each resample drew each item, to figures by name, each ``(b, ...)``. Where a
+        resample gives NaN it is left out.
+    seed
+        Of the draws.
+    """
+    if n < 1:
+        raise ValueError("a bootstrap needs at least one item")
+    rng = np.random.default_rng(seed)
+    block = max(1, min(resamples, _BLOCK_ITEMS // n))
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    drawn = [statistic(draw_counts(n, size, rng)) for size in sizes]
+    values = statistic(np.ones((1, n)))
+    return {
+        name: percentile_band(value[0], np.concatenate([d[name] for d in drawn]), level)
+        for name, value in values.items()
+    }
 
 
 def bootstrap_mean_difference(

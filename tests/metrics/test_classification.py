@@ -24,26 +24,28 @@ def test_agrees_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     )
     expected = sk.recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert metrics.balanced_accuracy(truth, predicted, 5) == pytest.approx(expected)
+    counts = metrics.confusion_matrix(truth, predicted, 5)
+    for ours, theirs in [(metrics.precisions, sk.precision_score), (metrics.f1_scores, sk.f1_score)]:
+        # Where there is nothing to divide by, scikit-learn puts 0 and we put NaN.
+        per_class = theirs(truth, predicted, labels=range(5), average=None, zero_division=0)
+        np.testing.assert_allclose(np.nan_to_num(ours(counts)), per_class)
+        macro = theirs(truth, predicted, average="macro", zero_division=0)
+        assert metrics.mean_over_seen(ours(counts), counts) == pytest.approx(macro)
+    assert metrics.weighted_f1(counts) == pytest.approx(
+        sk.f1_score(truth, predicted, average="weighted", zero_division=0)
+    )
 
 
-@pytest.mark.host
-def test_calibration_error_agrees_with_scikit_learns_reliability_curve() -> None:
-    from sklearn.calibration import calibration_curve
-
-    rng = np.random.default_rng(3)
-    probabilities = rng.dirichlet(np.ones(4) * 0.5, 500)
-    truth = rng.integers(0, 4, 500)
-    confidence = probabilities.max(axis=1)
-    hit = probabilities.argmax(axis=1) == truth
-    share, mean_confidence = calibration_curve(hit, confidence, n_bins=10)
-    counts = np.histogram(confidence, np.linspace(0, 1, 11))[0]
-    expected = np.sum(np.abs(share - mean_confidence) * counts[counts > 0]) / 500
-    assert metrics.expected_calibration_error(truth, probabilities, bins=10) == pytest.approx(expected)
-
-
-def test_calibration_error_of_a_network_always_sure_is_its_error_rate() -> None:
-    probabilities = np.eye(3)[[0, 0, 0, 1]]
-    assert metrics.expected_calibration_error(np.array([0, 0, 1, 1]), probabilities) == pytest.approx(0.25)
+def test_weights_are_repeats() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 4, (2, 50))
+    weights = rng.integers(0, 3, (6, 50)).astype(float)
+    together = metrics.weighted_confusion(truth, predicted, 4, weights)
+    for row, counts in zip(weights, together, strict=True):
+        drawn = np.repeat(np.arange(50), row.astype(int))
+        np.testing.assert_array_equal(counts, metrics.confusion_matrix(truth[drawn], predicted[drawn], 4))
+    each = [metrics.mean_over_seen(metrics.f1_scores(c), c) for c in together]
+    np.testing.assert_allclose(metrics.mean_over_seen(metrics.f1_scores(together), together), each)
 
 
 def test_recall_of_a_class_without_pictures_is_nan_and_leaves_the_balance_alone() -> None:

@@ -65,3 +65,34 @@ def test_resamples_without_a_figure_are_left_out() -> None:
     values = np.array([np.nan, 1.0, 2.0])
     ours = metrics.bootstrap(3, lambda drawn: float(values[drawn].mean()), seed=0)
     assert 1 <= ours.low <= ours.high <= 2
+
+
+def test_bands_are_the_intervals_of_plain_resampling() -> None:
+    rng = np.random.default_rng(2)
+    samples = rng.normal(size=(60, 3))
+    bands = metrics.bootstrap_bands(60, lambda counts: {"mean": counts @ samples / 60}, seed=1, resamples=20_000)
+    for column in range(3):
+        values = samples[:, column]
+        plain = metrics.bootstrap(60, lambda d, v=values: float(v[d].mean()), seed=2, resamples=20_000)  # type: ignore[misc]
+        assert bands["mean"].value[column] == pytest.approx(plain.value)
+        assert bands["mean"].low[column] == pytest.approx(plain.low, abs=0.01)
+        assert bands["mean"].high[column] == pytest.approx(plain.high, abs=0.01)
+
+
+def test_bands_do_not_depend_on_how_resamples_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgegal.metrics import intervals
+
+    values = np.random.default_rng(3).random(50)
+    bands = []
+    for items in (50 * 7, 2_000_000):
+        monkeypatch.setattr(intervals, "_BLOCK_ITEMS", items)
+        bands.append(metrics.bootstrap_bands(50, lambda counts: {"mean": counts @ values / 50}, 0, resamples=100))
+    assert bands[0]["mean"].interval() == bands[1]["mean"].interval()
+
+
+def test_a_figure_without_value_has_no_interval_and_resamples_without_one_are_left_out() -> None:
+    values = np.array([np.nan, 1.0, 2.0])
+    draws = np.array([[np.nan, 1.0, 2.0], [np.nan, 3.0, np.nan]])
+    band = metrics.percentile_band(values, draws)
+    np.testing.assert_allclose(band.low, [np.nan, 1.05, 2])
+    np.testing.assert_allclose(band.high, [np.nan, 2.95, 2])
