@@ -128,7 +128,12 @@ def classifier() -> Any:
     from edgegal.export import FloatNetwork
 
     description = ClassifierDescription(
-        labels=LABELS, scheme="gz2-5class", preprocess=Preprocess(SIZE, SIZE), provenance=_provenance("tiny separable")
+        labels=LABELS,
+        scheme="gz2-5class",
+        preprocess=Preprocess(SIZE, SIZE),
+        provenance=_provenance("tiny separable"),
+        abstain_below=0.35,
+        min_side_px=6.0,
     )
     return FloatNetwork(_classifier(), description)
 

@@ -137,6 +137,9 @@ def test_each_file_says_what_it_is(exported):
         assert found["description"]["labels"] == list(stage.labels)
         assert found["description"]["preprocess"]["height"] == stage.preprocess.height
         assert found["exported_with"]["edgegal"]
+        if name == "classifier":
+            described = (found["description"]["abstain_below"], found["description"]["min_side_px"])
+            assert described == (stage.abstain_below, stage.min_side_px) == (0.35, 6.0)
 
 
 def test_the_bundle_runs_as_the_device_runs_it(exported, make_sky):
