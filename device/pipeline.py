@@ -5,7 +5,7 @@ networks are put together by `Pipeline.from_bundle`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +16,7 @@ from edgegal.bundle import Bundle
 from edgegal.detections import Detections
 from edgegal.device.stacking import LiveStack
 from edgegal.frames import Frame, View
-from edgegal.inference import galaxy_crops, open_classifier, open_detector
+from edgegal.inference import ALWAYS_ANSWER, Abstention, galaxy_crops, open_classifier, open_detector
 from edgegal.preprocess import Stretch, as_view
 
 __all__ = ["FrameResult", "Naming", "Pipeline", "StageTimes"]
@@ -61,12 +61,15 @@ class Naming:
         Maps crops to probabilities ``(n, len(labels))``.
     stretch
         Makes the view the crops are cut from.
+    abstention
+        When a galaxy gets no class.
     """
 
     labels: tuple[str, ...]
     crop: Callable[[View, Detections], View]
     classify: Callable[[View], NDArray[np.float32]]
     stretch: Stretch = Stretch()
+    abstention: Abstention = ALWAYS_ANSWER
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class Pipeline:
         score: float | None = None,
         calibrate: Callable[[Frame], Frame] | None = None,
         stack: LiveStack | None = None,
+        abstain_below: float | None = None,
+        min_side_px: float | None = None,
     ) -> Self:
         """The stages of a bundle: its detector, and its classifier where it has one.
 
@@ -152,6 +157,8 @@ class Pipeline:
             Least detection score; the bundle's own when None.
         calibrate, stack
             As the attributes.
+        abstain_below, min_side_px
+            As `edgegal.inference.Abstention` has them; the bundle's own when None.
 
         Raises
         ------
@@ -167,6 +174,7 @@ class Pipeline:
                 lambda view, found: galaxy_crops(view, found, classifier.stage),
                 classifier,
                 classifier.stage.preprocess.stretch,
+                _overridden(Abstention.of(classifier.stage), abstain_below, min_side_px),
             )
         return cls(
             lambda view: detector.detect(view, score), detector.stage.preprocess.stretch, naming, calibrate, stack
@@ -176,6 +184,11 @@ class Pipeline:
     def labels(self) -> tuple[str, ...]:
         """Class names of the probabilities; none without a classifier."""
         return self.naming.labels if self.naming else ()
+
+    @property
+    def abstention(self) -> Abstention:
+        """When a galaxy gets no class; never without a classifier."""
+        return self.naming.abstention if self.naming else ALWAYS_ANSWER
 
     def __call__(self, frame: Frame) -> FrameResult:
         """Take one frame through the stages.
@@ -214,3 +227,9 @@ class Pipeline:
             classify=classified,
         )
         return FrameResult(frame, view, detections, probabilities, times)
+
+
+def _overridden(own: Abstention, abstain_below: float | None, min_side_px: float | None) -> Abstention:
+    if abstain_below is not None:
+        own = replace(own, abstain_below=abstain_below)
+    return own if min_side_px is None else replace(own, min_side_px=min_side_px)

@@ -91,7 +91,7 @@ def observe(
     sinks
         Where sightings go; closed at the end, whatever happens.
     tracker
-        What joins detections over frames; one with the pipeline's labels when None.
+        What joins detections over frames; one with the pipeline's labels and abstention when None.
     limit
         Frames to take at most, the skipped ones counted.
 
@@ -102,7 +102,7 @@ def observe(
     InputError
         Not one frame of a stream could be used.
     """
-    run = _Run(source, pipeline, sinks, tracker or Tracker(pipeline.labels))
+    run = _Run(source, pipeline, sinks, tracker or Tracker(pipeline.labels, pipeline.abstention))
     with ExitStack() as closing:
         for sink in sinks:
             closing.callback(run.close, sink)

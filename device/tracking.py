@@ -1,5 +1,6 @@
 """Detections over frames become sightings."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgegal.detections import Detections, iou_matrix
 from edgegal.frames import Frame
+from edgegal.inference import ALWAYS_ANSWER, Abstention, Refusal
 
 __all__ = ["Sighting", "Tracker"]
 
@@ -29,13 +31,15 @@ class Sighting:
     probabilities
         Calibrated class probabilities averaged over frames, by label; empty without a classifier.
     agreeing
-        Frames whose own best class is the sighting's; all of them without a classifier.
+        Frames whose own answer, a class or none, is the sighting's; all of them without a classifier.
     frames
         Frames it was seen in.
     first_frame, last_frame
         Indices of the first and the last of them.
     first_time, last_time
         Their times in UTC, None where the frame did not say.
+    refusal
+        Why it gets no class; None when it gets one.
     """
 
     id: int
@@ -48,15 +52,18 @@ class Sighting:
     last_frame: int
     first_time: datetime | None
     last_time: datetime | None
+    refusal: Refusal | None = None
 
     @property
     def label(self) -> str:
-        """The most probable class, or ``galaxy`` without a classifier."""
+        """The answer in words: the most probable class, why there is none, or ``galaxy`` without a classifier."""
+        if self.refusal:
+            return self.refusal
         return max(self.probabilities, key=self.probabilities.__getitem__) if self.probabilities else "galaxy"
 
     @property
     def confidence(self) -> float:
-        """Probability of `label`; the detection score without a classifier."""
+        """Probability of the most probable class; the detection score without a classifier."""
         return max(self.probabilities.values()) if self.probabilities else self.score
 
     def document(self) -> dict[str, Any]:
@@ -64,7 +71,8 @@ class Sighting:
         return {
             "id": self.id,
             "box": [round(v, 2) for v in self.box],
-            "class": self.label,
+            "class": None if self.refusal else self.label,
+            "refusal": self.refusal,
             "confidence": round(self.confidence, 4),
             "score": round(self.score, 4),
             "probabilities": {label: round(p, 4) for label, p in self.probabilities.items()},
@@ -77,14 +85,19 @@ class Sighting:
         }
 
 
+# Index of a class, or why there is none.
+_Answer = int | Refusal
+
+
 @dataclass(eq=False)
 class _Track:
     """A sighting in the making: sums and votes from which the averages come."""
 
     sighting: Sighting
     probability_sum: NDArray[np.float64]
-    votes: NDArray[np.int64]
-    score_sum: float
+    score_sum: float = 0.0
+    side_sum: float = 0.0
+    votes: Counter[_Answer] = field(default_factory=Counter)
     missed: int = 0
 
 
@@ -98,6 +111,8 @@ class Tracker:
     ----------
     labels
         Class names of the probabilities that `update` gets; empty without a classifier.
+    abstention
+        When a galaxy gets no class: asked of each frame, for its vote, and of the averages over frames.
     iou
         Least overlap of one galaxy's boxes in neighbouring frames.
     patience
@@ -105,6 +120,7 @@ class Tracker:
     """
 
     labels: tuple[str, ...] = ()
+    abstention: Abstention = ALWAYS_ANSWER
     iou: float = 0.3
     patience: int = 5
     _tracks: list[_Track] = field(default_factory=list, init=False)
@@ -166,8 +182,7 @@ class Tracker:
     def _begin(self) -> _Track:
         self._count += 1
         blank = Sighting(self._count, (0.0, 0.0, 0.0, 0.0), 0.0, {}, 0, 0, 0, 0, None, None)
-        n = len(self.labels)
-        track = _Track(blank, np.zeros(n), np.zeros(n, np.int64), 0.0)
+        track = _Track(blank, np.zeros(len(self.labels)))
         self._tracks.append(track)
         return track
 
@@ -179,19 +194,29 @@ class Tracker:
         track.missed = 0
         track.score_sum += float(detections.scores[i])
         track.probability_sum += probabilities
-        if self.labels:
-            track.votes[int(np.argmax(probabilities))] += 1
+        side = float(detections.sizes[i].max())
+        track.side_sum += side
         means = track.probability_sum / frames
+        track.votes[self._answer(probabilities, side)] += 1
+        answer = self._answer(means, track.side_sum / frames)
         x0, y0, x1, y1 = (float(v) for v in detections.boxes[i])
         track.sighting = replace(
             old,
             box=(x0, y0, x1, y1),
             score=track.score_sum / frames,
             probabilities={label: float(p) for label, p in zip(self.labels, means, strict=True)},
-            agreeing=int(track.votes[int(np.argmax(means))]) if self.labels else frames,
+            agreeing=track.votes[answer],
             frames=frames,
             first_frame=old.first_frame if old.frames else frame.index,
             last_frame=frame.index,
             first_time=old.first_time if old.frames else frame.time,
             last_time=frame.time,
+            refusal=answer if isinstance(answer, str) else None,
         )
+
+    def _answer(self, probabilities: NDArray[np.floating], side: float) -> _Answer:
+        # Without a classifier there is one answer, a galaxy, and nothing to refuse.
+        if not self.labels:
+            return 0
+        best = int(np.argmax(probabilities))
+        return self.abstention.refusal(float(probabilities[best]), side) or best

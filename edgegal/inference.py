@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from edgegal import anchors, runtimes
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
-from edgegal.bundle.manifest import Description, DetectorDescription
+from edgegal.bundle.manifest import ClassifierDescription, Description, DetectorDescription
 from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.errors import BundleError, InputError, MissingPartError
 from edgegal.frames import View
@@ -18,8 +20,11 @@ from edgegal.runtimes import RuntimeAdapter
 from edgegal.slicing import Slicing, detect_sliced
 
 __all__ = [
+    "ALWAYS_ANSWER",
+    "Abstention",
     "Classifier",
     "Detector",
+    "Refusal",
     "decode_outputs",
     "galaxy_crops",
     "open_classifier",
@@ -29,6 +34,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+Refusal = Literal["uncertain", "too small"]
+"""Why a galaxy gets no class."""
 
 # The smallest that runs well first: what a user gets who asked for nothing.
 _PRECISION_ORDER = ("int8", "fp16", "fp32", "dynamic", "int16x8")
@@ -90,6 +98,37 @@ class Detector:
     def detect(self, view: View, score_threshold: float | None = None) -> Detections:
         """Detections on a view of any size, in its pixels, best first."""
         return detect_sliced(view, lambda tile: self(tile, score_threshold), self.slicing)
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """When the answer to what a galaxy is, is no class.
+
+    Attributes
+    ----------
+    abstain_below
+        Calibrated probability of the most probable class below which the answer is uncertain; 0 for never.
+    min_side_px
+        Longer side of the galaxy's box in pixels of the frame below which it is too small to tell; 0 for never.
+    """
+
+    abstain_below: float = 0.0
+    min_side_px: float = 0.0
+
+    @classmethod
+    def of(cls, description: ClassifierDescription) -> Self:
+        """What a classifier's manifest asks for."""
+        return cls(description.abstain_below, description.min_side_px)
+
+    def refusal(self, top: float, side: float) -> Refusal | None:
+        """Why there is no class for a highest probability `top` and a box of longer side `side`; None when there is."""
+        if side < self.min_side_px:
+            return "too small"
+        return "uncertain" if top < self.abstain_below else None
+
+
+ALWAYS_ANSWER = Abstention()
+"""Every galaxy gets a class."""
 
 
 @dataclass(frozen=True)

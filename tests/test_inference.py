@@ -16,7 +16,16 @@ from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, Manifest, Var
 from edgegal.bundle.manifest import FileRecord, Provenance, Tensor
 from edgegal.detections import Detections, iou_matrix
 from edgegal.errors import BundleError, InputError
-from edgegal.inference import decode_outputs, galaxy_crops, open_classifier, open_detector, pick_variant, tempered
+from edgegal.inference import (
+    ALWAYS_ANSWER,
+    Abstention,
+    decode_outputs,
+    galaxy_crops,
+    open_classifier,
+    open_detector,
+    pick_variant,
+    tempered,
+)
 from edgegal.preprocess import Preprocess
 from edgegal.runtimes import RUNTIMES, installed
 
@@ -149,6 +158,16 @@ def test_temperature_divides_the_logits(logits, temperature):
 
 def test_certainty_survives_temperature():
     assert_allclose(tempered(np.array([[1, 0, 0]], np.float32), 1.0), [[1, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("top", "side", "answer"),
+    [(0.7, 20, None), (0.69, 20, "uncertain"), (1.0, 19.9, "too small"), (0.1, 1, "too small")],
+)
+def test_a_refusal_says_why(top, side, answer):
+    assert Abstention.of(classifier_stage(abstain_below=0.7, min_side_px=20)).refusal(top, side) == answer
+    assert ALWAYS_ANSWER.refusal(top, side) is None
+    assert Abstention.of(classifier_stage()) == ALWAYS_ANSWER
 
 
 def raw_outputs(boxes, scores):

@@ -17,6 +17,8 @@ __all__ = ["AnnotatedPictures", "annotate", "colour_of"]
 
 # Okabe and Ito's palette, RGB, without black: told apart by colour-blind eyes and bright on a dark sky.
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 200, 140), (240, 228, 66), (220, 120, 180), (213, 94, 0))
+# No class, no colour.
+_GREY = (170, 170, 170)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEAST_SIDE = 720
 _PLATE = 3
@@ -76,7 +78,7 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
         cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
     taken: list[_Rectangle] = []
     for i, sighting in enumerate(sightings):
-        text = f"{sighting.label} {sighting.confidence:.2f}"
+        text = _words(sighting)
         (w, h), below = cv2.getTextSize(text, _FONT, size, 1)
         plate = _place(boxes[i], (w + 2 * _PLATE, h + below + 2 * _PLATE), (width, height), taken, boxes)
         taken.append(plate)
@@ -86,13 +88,20 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
     return canvas
 
 
+def _words(sighting: Sighting) -> str:
+    # A number beside "uncertain" would read as how uncertain it is.
+    return sighting.label if sighting.refusal else f"{sighting.label} {sighting.confidence:.2f}"
+
+
 def _corners(sighting: Sighting, scale: int) -> _Rectangle:
     x0, y0, x1, y1 = (round(v * scale) for v in sighting.box)
     return x0, y0, x1, y1
 
 
 def colour_of(sighting: Sighting) -> tuple[int, int, int]:
-    """RGB of a sighting's box: one for each class."""
+    """RGB of a sighting's box: one for each class, grey without a class."""
+    if sighting.refusal:
+        return _GREY
     labels = list(sighting.probabilities)
     return _COLOURS[labels.index(sighting.label) % len(_COLOURS) if labels else 0]
 

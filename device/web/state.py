@@ -10,6 +10,7 @@ from edgegal.device.pipeline import StageTimes
 from edgegal.device.sinks.annotated import colour_of
 from edgegal.device.tracking import Sighting
 from edgegal.device.web.live import LastFrame, Snapshot
+from edgegal.inference import Refusal
 
 __all__ = ["FrameState", "SightingState", "State", "state_of"]
 
@@ -19,12 +20,17 @@ class SightingState(BaseModel):
 
     id: int = Field(description="Number within the run, from 1.")
     box: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1 in pixels of the frame.")
-    label: str = Field(alias="class", description="The most probable class; galaxy without a classifier.")
-    confidence: float = Field(description="Probability of the class; the detection score without a classifier.")
+    label: str | None = Field(
+        alias="class", description="The most probable class, null where it is refused; galaxy without a classifier."
+    )
+    refusal: Refusal | None = Field(description="Why it gets no class; null when it gets one.")
+    confidence: float = Field(
+        description="Probability of the most probable class; the detection score without a classifier."
+    )
     score: float = Field(description="Mean detection score.")
     probabilities: dict[str, float] = Field(description="By class, averaged over frames.")
     frames: int = Field(description="Frames it was seen in.")
-    agreeing: int = Field(description="Frames whose own best class is this one.")
+    agreeing: int = Field(description="Frames whose own answer, a class or none, is this one.")
     first_frame: int
     last_frame: int
     first_time: datetime | None

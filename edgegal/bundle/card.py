@@ -54,8 +54,29 @@ def _use(stage: ClassifierStage | DetectorStage) -> str:
         )
     return (
         f"Takes a {size} RGB crop around one galaxy, {stage.preprocess.crop_scale:g} times its box wide, and gives a "
-        f"probability for each label (temperature {stage.temperature:g})."
+        f"probability for each label (temperature {stage.temperature:g}).{_abstention(stage)}"
     )
+
+
+def _abstention(stage: ClassifierStage) -> str:
+    rules = []
+    if stage.abstain_below:
+        rules.append(f"below a highest probability of {stage.abstain_below:g} the answer is uncertain")
+    if stage.min_side_px:
+        rules.append(f"a galaxy whose box is less than {stage.min_side_px:g} pixels long is too small to tell")
+    if not rules:
+        return ""
+    return (
+        f" It need not answer: {' and '.join(rules)}. Where the figures have them, `answered` is the share of pictures "
+        "that got a class and `accuracy of answers` the share of these that got the right one."
+    )
+
+
+_ALL_ANSWERS = "Every crop gets one of the labels, also a star or an artefact."
+_SOME_ANSWERS = (
+    "Being uncertain is no detector of stars and artefacts: what is unlike every galaxy it learned from may get a "
+    "class with a high probability."
+)
 
 
 def _parity_table(variants: Sequence[Variant]) -> str:
@@ -91,8 +112,8 @@ def _limits(stage: ClassifierStage | DetectorStage) -> str:
         f"({min(min(level.sizes) for level in stage.anchors.levels):g} px) are missed; nebulae, star clusters and "
         "reflections may be taken for galaxies."
         if isinstance(stage, DetectorStage)
-        else "Every crop gets one of the labels, also a star or an artefact. The pictures it learned from are of one "
-        "survey; other instruments, exposures and stretches lower its accuracy."
+        else f"{_SOME_ANSWERS if stage.abstain_below else _ALL_ANSWERS} It learned from the pictures named "
+        "above; other instruments, exposures and stretches lower its accuracy."
     )
     return (
         f"{what} Integer kernels differ between processors, so a figure holds for the machine named beside it: "

@@ -5,9 +5,18 @@
 
 import hashlib
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from edgegal.anchors import AnchorSpec
@@ -35,7 +44,8 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+"""1.1 added when a classifier gives no class (`ClassifierDescription.abstain_below`, ``min_side_px``)."""
 
 Format = Literal["tflite", "onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "dynamic", "int8", "int16x8"]
@@ -193,6 +203,23 @@ class ClassifierDescription(Description):
 
     task: Literal["classification"] = "classification"
     temperature: float = Field(default=1.0, gt=0, description="Probabilities are raised to 1/T and renormalised.")
+    abstain_below: float = Field(
+        default=0.0, ge=0, le=1, description="Calibrated top probability below which the answer is uncertain; 0: never."
+    )
+    min_side_px: float = Field(
+        default=0.0,
+        ge=0,
+        description="Galaxies whose box's longer side is shorter in the frame are too small to tell; 0: none.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_says_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the fields of schema 1.1 out where they change nothing: documents of 1.0 keep their text and seal."""
+        document: dict[str, Any] = write(self)
+        for name in ("abstain_below", "min_side_px"):
+            if not document.get(name):
+                document.pop(name, None)
+        return document
 
 
 class DetectorDescription(Description):

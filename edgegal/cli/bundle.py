@@ -10,6 +10,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Look into a bundle, verify it, pack it."
 )
 
+# All the others stand in the card.
+_HEADLINES = ("accuracy", "AP@.5")
+
 _BUNDLE = typer.Argument("galaxies", help="Bundle folder, .edgegal file, or the name of a shipped bundle.")
 
 
@@ -17,6 +20,7 @@ _BUNDLE = typer.Argument("galaxies", help="Bundle folder, .edgegal file, or the 
 def info(bundle: str = _BUNDLE, as_json: bool = typer.Option(False, "--json", help="Print the manifest.")) -> None:
     """What the bundle holds and what was measured of it."""
     from edgegal import zoo
+    from edgegal.bundle import ClassifierStage
     from edgegal.cli.output import print_table
 
     opened = zoo.resolve(bundle)
@@ -31,11 +35,14 @@ def info(bundle: str = _BUNDLE, as_json: bool = typer.Option(False, "--json", he
             f"\n{name}: {stage.provenance.architecture}, {stage.provenance.parameters:,} parameters, "
             f"input {size} RGB, labels {', '.join(stage.labels)}"
         )
+        if isinstance(stage, ClassifierStage) and (stage.abstain_below or stage.min_side_px):
+            typer.echo(f"uncertain below {stage.abstain_below:g}, too small below {stage.min_side_px:g} pixels")
         rows = []
         for variant in stage.variants:
             accuracy = "; ".join(
                 f"{a.metric} {a.value:.3f} [{a.low:.3f}, {a.high:.3f}] {a.dataset} {a.split} n={a.n}"
                 for a in variant.accuracy
+                if a.metric in _HEADLINES
             )
             agreement = f"{variant.parity.agreement:.3f}" if variant.parity else "-"
             rows.append([variant.name, f"{variant.size / 1000:,.0f} kB", agreement, accuracy or "-"])

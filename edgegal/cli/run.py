@@ -33,6 +33,19 @@ def run(
     score: float | None = typer.Option(
         None, "--score", min=0, max=1, help="Least detection score; the bundle's own by default."
     ),
+    abstain_below: float | None = typer.Option(
+        None,
+        "--abstain-below",
+        min=0,
+        max=1,
+        help="Highest probability below which a galaxy is called uncertain; the bundle's own by default, 0 for never.",
+    ),
+    min_side: float | None = typer.Option(
+        None,
+        "--min-side",
+        min=0,
+        help="Longer side of a box, in pixels, below which it is too small to tell; the bundle's own by default.",
+    ),
     stack: int = typer.Option(0, "--stack", min=0, help="Stack up to N registered frames; 0 for none."),
     dark: Path | None = typer.Option(None, "--dark", help="Master dark, or a folder of darks, to subtract."),
     flat: Path | None = typer.Option(None, "--flat", help="Master flat, or a folder of flats, to divide by."),
@@ -82,6 +95,8 @@ def run(
                 score,
                 read_calibration(dark, flat),
                 LiveStack(stack) if stack else None,
+                abstain_below,
+                min_side,
             )
             if page:
                 typer.echo(f"page: {page.url}", err=True)
@@ -108,7 +123,7 @@ def _show(summary: "Summary", out: Path | None, as_json: bool) -> None:
             f"{s.agreeing}/{s.frames}",
             " ".join(f"{v:.0f}" for v in s.box),
             s.label,
-            f"{s.confidence:.2f}",
+            "-" if s.refusal else f"{s.confidence:.2f}",
             f"{s.score:.2f}",
         ]
         for s in summary.sightings

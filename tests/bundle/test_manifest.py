@@ -174,3 +174,48 @@ def test_saving_leaves_one_manifest_and_nothing_half_written(bundle):
     assert save(changed, bundle.root).manifest.version == "2"
     assert open_bundle(bundle.root).manifest.version == "2"
     assert sorted(bundle.root.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("abstain_below", -0.1), ("abstain_below", 1.1), ("abstain_below", "high"), ("min_side_px", -1)],
+)
+def test_an_abstention_that_cannot_be_is_refused(bundle, document, field, value):
+    put(document, ("classifier", field), value)
+    with pytest.raises(BundleError, match=f"{field}: "):
+        open_bundle(written(bundle, json.dumps(document)))
+
+
+def test_a_classifier_that_always_answers_is_written_as_before_there_was_a_choice(bundle, document):
+    # The seal is over the text: a document of schema 1.0 must come out as it went in.
+    assert not {"abstain_below", "min_side_px"} & set(document["classifier"])
+    assert bundle.manifest.classifier.abstain_below == 0
+
+
+def with_abstention(bundle, **values):
+    stage = bundle.manifest.classifier.model_copy(update=values)
+    return save(bundle.manifest.model_copy(update={"classifier": stage}), bundle.root)
+
+
+def test_an_abstention_is_kept_and_under_the_seal(bundle):
+    saved = with_abstention(bundle, abstain_below=0.6, min_side_px=14.0)
+    stage = open_bundle(bundle.root).manifest.classifier
+    assert (stage.abstain_below, stage.min_side_px) == (0.6, 14)
+    text = (saved.root / "bundle.json").read_text()
+    assert '"abstain_below": 0.6' in text
+    with pytest.raises(BundleError, match="was changed"):
+        open_bundle(written(bundle, text.replace('"abstain_below": 0.6', '"abstain_below": 0.1')))
+
+
+def test_adding_an_abstention_to_a_sealed_manifest_breaks_its_seal(bundle, document):
+    document["classifier"]["abstain_below"] = 0.9
+    with pytest.raises(BundleError, match="was changed"):
+        open_bundle(written(bundle, json.dumps(document)))
+
+
+def test_the_card_says_when_there_is_no_answer(bundle):
+    assert "It need not answer" not in (bundle.root / "CARD.md").read_text()
+    card = (with_abstention(bundle, abstain_below=0.6, min_side_px=14.0).root / "CARD.md").read_text()
+    assert "below a highest probability of 0.6 the answer is uncertain" in card
+    assert "less than 14 pixels long is too small to tell" in card
+    assert "Every crop gets one of the labels" not in card

@@ -94,6 +94,22 @@ def test_stacking_calibration_and_limits_are_wired(tmp_path: Path) -> None:
     assert all(s["score"] >= 0.9 for s in summary["sightings"])
 
 
+def test_flags_make_the_answers_more_careful(tmp_path: Path) -> None:
+    sky = ["sim:seed=3,frames=1", "--json"]
+    free, careful, large = (
+        document(run(*sky, *flags, cwd=tmp_path))["sightings"]
+        for flags in (
+            ["--abstain-below", 0, "--min-side", 0],
+            ["--abstain-below", 1, "--min-side", 0],
+            ["--abstain-below", 0, "--min-side", 10_000],
+        )
+    )
+    assert {s["refusal"] for s in free} == {None}
+    assert {(s["class"], s["refusal"]) for s in careful} == {(None, "uncertain")}
+    assert {(s["class"], s["refusal"]) for s in large} == {(None, "too small")}
+    assert [s["probabilities"] for s in free] == [s["probabilities"] for s in careful]
+
+
 def write_bad(folder: Path, sky: Path) -> None:
     (folder / "notes.fits").write_text("clear sky\n" * 400)
     whole = cv2.imencode(".jpg", cv2.imread(str(sky)))[1].tobytes()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edgegal.detections import Detections
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.frames import Frame
+from edgegal.inference import Abstention
 
 LABELS = ("round", "spiral")
 START = datetime(2026, 3, 21, 21, 0, tzinfo=timezone.utc)
@@ -90,6 +91,57 @@ def test_without_a_classifier_the_score_is_the_confidence() -> None:
         (sighting,) = tracker.update(frame(i), found((0, 0, 9, 9), scores=[0.9]), np.zeros((1, 0)))[0]
     assert (sighting.label, sighting.confidence) == ("galaxy", pytest.approx(0.9))
     assert sighting.agreeing == sighting.frames == 3
+
+
+CAREFUL = Abstention(abstain_below=0.7, min_side_px=20)
+
+
+def test_a_galaxy_nobody_is_sure_of_is_uncertain_and_keeps_its_probabilities() -> None:
+    (sighting,) = step(Tracker(LABELS, CAREFUL), 0, found((0, 0, 40, 40)), sure((0.4, 0.6)))
+    assert (sighting.label, sighting.refusal) == ("uncertain", "uncertain")
+    assert (sighting.frames, sighting.agreeing) == (1, 1)
+    document = json.loads(json.dumps(sighting.document()))
+    assert (document["class"], document["refusal"], document["confidence"]) == (None, "uncertain", 0.6)
+    assert document["probabilities"] == {"round": 0.4, "spiral": 0.6}
+
+
+def test_frames_that_disagree_make_an_answer_uncertain_and_agreeing_ones_settle_it() -> None:
+    tracker = Tracker(LABELS, Abstention(0.65))
+    rows = [(0.1, 0.9), (0.9, 0.1), (0.1, 0.9), (0.1, 0.9)]
+    seen = [step(tracker, i, found((0, 0, 40, 40)), sure(row))[0] for i, row in enumerate(rows)]
+    assert [s.label for s in seen] == ["spiral", "uncertain", "uncertain", "spiral"]
+    # No single frame was uncertain: none of them voted for what their average says.
+    assert [s.agreeing for s in seen] == [1, 0, 0, 3]
+    assert [s.refusal for s in seen] == [None, "uncertain", "uncertain", None]
+
+
+def test_a_short_box_is_too_small_by_its_longer_side_averaged_over_frames() -> None:
+    tracker = Tracker(LABELS, CAREFUL)
+    sizes = [(19, 8), (22, 8), (22, 8)]
+    seen = [step(tracker, i, found((0, 0, *size)), sure((0.0, 1.0)))[0] for i, size in enumerate(sizes)]
+    assert [s.label for s in seen] == ["too small", "spiral", "spiral"]
+    assert [s.agreeing for s in seen] == [1, 1, 2]
+
+
+def test_too_small_goes_before_uncertain() -> None:
+    (sighting,) = step(Tracker(LABELS, CAREFUL), 0, found((0, 0, 9, 9)), sure((0.5, 0.5)))
+    assert sighting.refusal == "too small"
+
+
+def test_without_a_classifier_there_is_nothing_to_refuse() -> None:
+    (sighting,) = Tracker(abstention=CAREFUL).update(frame(0), found((0, 0, 9, 9)), np.zeros((1, 0)))[0]
+    assert (sighting.label, sighting.refusal, sighting.agreeing) == ("galaxy", None, 1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1))
+def test_a_class_is_given_exactly_where_the_averaged_probability_reaches_the_threshold(
+    spirals: list[float], threshold: float
+) -> None:
+    tracker = Tracker(LABELS, Abstention(threshold))
+    for i, p in enumerate(spirals):
+        (sighting,) = tracker.update(frame(i), found((0, 0, 40, 40)), np.array([[1 - p, p]]))[0]
+    assert (sighting.refusal is None) == (sighting.confidence >= threshold)
+    assert sighting.label in ({"uncertain"} if sighting.refusal else set(LABELS))
 
 
 corner = st.integers(0, 60)

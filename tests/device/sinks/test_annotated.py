@@ -7,15 +7,20 @@ import pytest
 from edgegal.detections import Detections
 from edgegal.device.pipeline import FrameResult, StageTimes
 from edgegal.device.sinks import AnnotatedPictures, annotate
+from edgegal.device.sinks.annotated import colour_of
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.frames import Frame, View
+from edgegal.inference import Abstention
 
 
-def sightings(view: View, *boxes: tuple[float, float, float, float]) -> tuple[Sighting, ...]:
+def sightings(
+    view: View, *boxes: tuple[float, float, float, float], abstain_below: float = 0.0
+) -> tuple[Sighting, ...]:
     n = len(boxes)
     found = Detections(np.array(boxes, np.float32).reshape(n, 4), np.full(n, 0.9, np.float32), np.zeros(n, np.int32))
     probabilities = np.tile(np.array([[0.2, 0.8]], np.float32), (n, 1))
-    return Tracker(("round", "spiral")).update(Frame(view, "test", linear=False), found, probabilities)[0]
+    tracker = Tracker(("round", "spiral"), Abstention(abstain_below))
+    return tracker.update(Frame(view, "test", linear=False), found, probabilities)[0]
 
 
 def dark_sky(height: int = 800, width: int = 1000) -> View:
@@ -64,6 +69,17 @@ def test_the_writing_is_legible_on_a_bright_nebula() -> None:
     plate = drawn[270:298, 300:380].max(axis=2)
     assert plate.min() < 70
     assert plate.max() > 150
+
+
+def test_an_uncertain_galaxy_is_drawn_without_a_class_colour_or_number() -> None:
+    view, box = dark_sky(), (300, 300, 500, 500)
+    sure, unsure = sightings(view, box), sightings(view, box, abstain_below=0.9)
+    assert len(set(colour_of(unsure[0]))) == 1
+    assert colour_of(sure[0]) != colour_of(unsure[0])
+    plates = [annotate(view, seen)[270:298] for seen in (sure, unsure)]
+    assert np.ptp(plates[0].astype(int), axis=2).max() > 60
+    assert np.ptp(plates[1].astype(int), axis=2).max() == 0
+    assert plates[1].max() > 120
 
 
 def test_two_labels_do_not_lie_on_each_other() -> None:

@@ -9,6 +9,7 @@ from edgegal.device.pipeline import FrameResult, StageTimes
 from edgegal.device.sinks import SightingLog
 from edgegal.device.tracking import Tracker
 from edgegal.frames import Frame
+from edgegal.inference import Abstention
 
 LABELS = ("round", "spiral")
 VIEW = np.zeros((100, 100, 3), np.uint8)
@@ -64,6 +65,17 @@ def test_a_change_of_class_is_written_at_once(tmp_path: Path) -> None:
         ("update", "round"),
         ("update", "spiral"),
     ]
+
+
+def test_an_uncertain_answer_is_no_class_and_its_change_is_written_at_once(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path)
+    run(log, [[(0.4, 0.6)], [(0.4, 0.6)], [(0.0, 1.0)]], Tracker(LABELS, Abstention(0.7)))
+    assert [(line["event"], line["class"], line["refusal"]) for line in lines(log.path)] == [
+        ("new", None, "uncertain"),
+        ("update", None, "uncertain"),
+        ("update", "spiral", None),
+    ]
+    assert lines(log.path)[0]["probabilities"] == {"round": 0.4, "spiral": 0.6}
 
 
 def test_an_ended_sighting_is_closed_while_the_night_goes_on(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from edgegal.device.session import Summary
+from edgegal.device.pipeline import Pipeline
+from edgegal.device.session import Summary, observe
+from edgegal.device.sources import open_source
 from edgegal.device.web import Live, open_page
 from edgegal.errors import InputError
+from edgegal.inference import Abstention
 
 Watch = Callable[[Path], tuple[Live, Summary]]
 
@@ -52,6 +56,17 @@ def test_the_state_is_that_of_the_run(folder: Path, watch: Watch) -> None:
     assert [s.pop("seen") for s in state["sightings"]] == [True, False]
     assert all(re.fullmatch("#[0-9a-f]{6}", s.pop("colour")) for s in state["sightings"])
     assert state["sightings"] == [s.document() for s in summary.sightings]
+
+
+def test_an_uncertain_galaxy_has_no_class_on_the_page(folder: Path, pipeline: Pipeline) -> None:
+    careful = replace(pipeline, naming=replace(pipeline.naming, abstention=Abstention(abstain_below=1.0)))
+    live = Live(str(folder))
+    with open_source(str(folder)) as source:
+        observe(source, careful, [live])
+    with open_page(live, FREE) as page:
+        sightings = get(f"{page.url}/api/state").json()["sightings"]
+    assert {(s["class"], s["refusal"]) for s in sightings} == {(None, "uncertain")}
+    assert all(0.3 < s["probabilities"]["red"] < 1 for s in sightings)
 
 
 def test_the_picture_is_that_of_the_last_frame(folder: Path, watch: Watch) -> None:
