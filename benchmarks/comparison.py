@@ -11,19 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal import anchors, runtimes
-from edgegal.benchmarks.figures import ClassifierRow, Ran, Row, judge_classifier, judge_detector
+from edgegal.benchmarks.figures import Answers, ClassifierRow, Ran, Row, judge_classifier, judge_detector
 from edgegal.benchmarks.report import Comparison, Gate, StageReport
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
-from edgegal.bundle.manifest import Accuracy, Measured
+from edgegal.bundle.manifest import Accuracy, ClassifierDescription, Measured
 from edgegal.errors import BundleError, DatasetError, InputError, MissingPartError
 from edgegal.frames import View
 from edgegal.inference import Classifier, Detector, decode_outputs, open_variant, tempered
+from edgegal.labels import LabelScheme, project, scheme
 from edgegal.machine import this_machine
+from edgegal.metrics import Interval, answered
 from edgegal.preprocess import network_input, resize
 from edgegal.runtimes import RuntimeAdapter
 
-__all__ = ["BoxedPictures", "LabelledPictures", "compare_bundle", "in_classes", "record_accuracy"]
+__all__ = [
+    "BoxedPictures",
+    "LabelledPictures",
+    "compare_bundle",
+    "compare_trained",
+    "in_classes",
+    "record_accuracy",
+]
 
 _FLOAT = "fp32"
 _KERAS = "keras"
@@ -46,13 +55,36 @@ class LabelledPictures:
     pictures
         ``(n, h, w, 3)`` uint8 RGB, square, any size.
     labels
-        ``(n,)`` indices into the classifier's labels.
+        ``(n,)`` indices into the labels of `scheme`.
+    scheme
+        The classes to judge in, when they are not the classifier's: its probabilities are summed into them.
     """
 
     name: str
     split: str
     pictures: View
     labels: NDArray[np.int32]
+    scheme: LabelScheme | None = None
+
+    def classes(self, description: ClassifierDescription) -> tuple[str, ...]:
+        """Names that the labels index, for a classifier."""
+        return self.scheme.labels if self.scheme else description.labels
+
+    def answers(self, description: ClassifierDescription, probabilities: NDArray[np.float32]) -> Answers:
+        """Calibrated probabilities ``(n, labels)`` of a classifier as answers in the classes to judge in.
+
+        Whether it answers is up to the probabilities of its own classes, as on the device. Its rule of size is not
+        asked: crops have no size in a frame.
+        """
+        given = answered(probabilities, description.abstain_below) if description.abstain_below else None
+        if self.scheme is not None:
+            probabilities = project(probabilities, scheme(description.scheme), self.scheme)
+        return Answers(probabilities, given)
+
+    def crops(self, description: ClassifierDescription) -> View:
+        """The pictures at the classifier's input size."""
+        height, width = description.preprocess.height, description.preprocess.width
+        return np.stack([resize(picture, height, width) for picture in self.pictures])
 
 
 def in_classes(labels: NDArray[np.int32], names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
@@ -113,19 +145,20 @@ class _Plan:
             yield variant, adapter
 
     def classifier(self, stage: ClassifierStage, data: LabelledPictures, keras: Path | None) -> StageReport:
-        height, width = stage.preprocess.height, stage.preprocess.width
-        crops = np.stack([resize(picture, height, width) for picture in data.pictures])
+        crops, classes = data.crops(stage), data.classes(stage)
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         reference = None
         if keras is not None:
             adapter = _load_keras(keras)
-            reference = tempered(_keras_outputs(adapter, crops)["probabilities"], stage.temperature)
-            rows.append(judge_classifier(_ran(_KERAS, adapter), reference, data.labels, None, self.seed))
+            reference = data.answers(stage, _keras_probabilities(adapter, crops, stage))
+            rows.append(judge_classifier(_ran(_KERAS, adapter), reference, data.labels, classes, None, self.seed))
         for variant, adapter in self.adapters(stage, left_out):
             _need_float(reference is not None, variant, left_out)
-            answers = Classifier(stage, variant, adapter)(crops)
-            rows.append(judge_classifier(_ran(variant.name, adapter), answers, data.labels, reference, self.seed))
+            answers = data.answers(stage, Classifier(stage, variant, adapter)(crops))
+            rows.append(
+                judge_classifier(_ran(variant.name, adapter), answers, data.labels, classes, reference, self.seed)
+            )
             reference = answers if reference is None else reference
         return _report("classifier", data, rows, left_out)
 
@@ -185,13 +218,19 @@ def _keras_outputs(adapter: RuntimeAdapter, pictures: View) -> dict[str, NDArray
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def _keras_probabilities(
+    adapter: RuntimeAdapter, crops: View, description: ClassifierDescription
+) -> NDArray[np.float32]:
+    return tempered(_keras_outputs(adapter, crops)["probabilities"], description.temperature)
+
+
 def compare_bundle(
     bundle: Bundle,
     gate: Gate,
     seed: int = 0,
     threads: int = 1,
     runtime: str | None = None,
-    labelled: LabelledPictures | None = None,
+    labelled: Sequence[LabelledPictures] = (),
     references: Mapping[StageName, Path] | None = None,
     progress: Progress = lambda line: None,
 ) -> Comparison:
@@ -210,7 +249,7 @@ def compare_bundle(
     runtime
         Only variants of this runtime's format; the best installed one of each format when None.
     labelled
-        Pictures for the classifier instead of its evaluation set.
+        Sets of pictures for the classifier instead of its evaluation set.
     references
         Folders of trained Keras models to take as float, by stage; the first fp32 variant otherwise.
     progress
@@ -233,59 +272,116 @@ def compare_bundle(
         pictures, boxes = read_detector_set(bundle)
         data = BoxedPictures(detector.evaluation.description, "evaluation", pictures, boxes)
         stages.append(plan.detector(detector, data, keras.get("detector")))
-    if classifier is not None and labelled is None and classifier.evaluation is not None:
+    if classifier is not None and not labelled and classifier.evaluation is not None:
         crops, labels = read_classifier_set(bundle)
-        labelled = LabelledPictures(classifier.evaluation.description, "evaluation", crops, labels)
-    if classifier is not None and labelled is not None:
-        stages.append(plan.classifier(classifier, labelled, keras.get("classifier")))
+        labelled = (LabelledPictures(classifier.evaluation.description, "evaluation", crops, labels),)
+    if classifier is not None:
+        stages += [plan.classifier(classifier, data, keras.get("classifier")) for data in labelled]
     if not stages:
         raise InputError(f"bundle {bundle.manifest.name} has no evaluation set", "give one with --data NAME")
     return Comparison(bundle.manifest.name, seed, gate, tuple(stages))
 
 
-def record_accuracy(bundle: Bundle, comparison: Comparison) -> Bundle:
-    """Write the headline figure of every row into the manifest, in place of one on the same set and runtime.
+def compare_trained(
+    folder: Path,
+    description: ClassifierDescription,
+    labelled: Sequence[LabelledPictures],
+    gate: Gate,
+    seed: int = 0,
+    progress: Progress = lambda line: None,
+) -> Comparison:
+    """Judge a trained Keras classifier that was not exported yet: float alone, so the gate has nothing to judge.
 
-    Accuracy for classifiers, AP at IoU .5 for detectors, with interval, set, seed, and the machine it was measured on.
+    Parameters
+    ----------
+    folder
+        Folder with its ``model.keras``.
+    description
+        What it is.
+    labelled
+        Sets of pictures.
+    gate, seed, progress
+        As `compare_bundle` takes them.
+
+    Raises
+    ------
+    InputError
+        There are no sets, or the model cannot be read.
+    MissingPartError
+        Keras is not installed.
+    """
+    if not labelled:
+        raise InputError(f"{folder} is a trained model and has no evaluation set", "give one with --data NAME")
+    adapter = _load_keras(folder)
+    reports = []
+    for data in labelled:
+        progress(f"classification: {folder} on {data.name}")
+        answers = data.answers(description, _keras_probabilities(adapter, data.crops(description), description))
+        row = judge_classifier(_ran(_KERAS, adapter), answers, data.labels, data.classes(description), None, seed)
+        reports.append(StageReport("classifier", data.name, data.split, _KERAS, (row,)))
+    return Comparison(folder.name, seed, gate, tuple(reports))
+
+
+def record_accuracy(bundle: Bundle, comparison: Comparison) -> Bundle:
+    """Write the headline figures of every row into the manifest, in place of those on the same set and runtime.
+
+    For classifiers accuracy and balanced accuracy, and of those that need not answer the share answered and the
+    accuracy of these answers; for detectors AP at IoU .5. Each with interval, set, seed, and the machine it was
+    measured on.
     """
     manifest = bundle.manifest
     for report in comparison.stages:
         stage = manifest.stages[report.stage]
-        figures = {row.variant: _figure(row, report, comparison.seed) for row in report.rows}
-        variants = tuple(_with_figure(v, figures[v.name]) if v.name in figures else v for v in stage.variants)
+        figures = {row.variant: _figures(row, report, comparison.seed) for row in report.rows}
+        variants = tuple(_with_figures(v, figures.get(v.name, ())) for v in stage.variants)
         updated = stage.model_copy(update={"variants": variants})
         manifest = manifest.model_copy(update={report.stage: updated})
     return save(manifest, bundle.root)
 
 
-def _figure(row: Row, report: StageReport, seed: int) -> Accuracy:
-    name, interval = (
-        ("accuracy", row.accuracy) if isinstance(row, ClassifierRow) else ("AP@.5", row.average_precision_50)
-    )
+def _headline(row: Row) -> Iterator[tuple[str, Interval, int]]:
+    """Name, value and number of pictures of the figures worth keeping."""
+    if not isinstance(row, ClassifierRow):
+        yield "AP@.5", row.average_precision_50, row.n
+        return
+    yield "accuracy", row.accuracy, row.n
+    yield "balanced accuracy", row.balanced_accuracy, row.n
+    if row.coverage is not None:
+        yield "answered", row.coverage, row.n
+        if row.selective_accuracy is not None:
+            yield "accuracy of answers", row.selective_accuracy, round(row.coverage.value * row.n)
+
+
+def _figures(row: Row, report: StageReport, seed: int) -> tuple[Accuracy, ...]:
     machine = this_machine()
     runtime, version = row.runtime.split(" ", 1)
-    return Accuracy(
-        metric=name,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        dataset=report.dataset,
-        split=report.split,
-        n=row.n,
-        seed=seed,
-        measured=Measured(
-            runtime=runtime,
-            runtime_version=version,
-            machine=str(machine),
-            cpu_flags=machine.cpu_flags,
-            executed_precision=row.executed,
-        ),
+    measured = Measured(
+        runtime=runtime,
+        runtime_version=version,
+        machine=str(machine),
+        cpu_flags=machine.cpu_flags,
+        executed_precision=row.executed,
+    )
+    return tuple(
+        Accuracy(
+            metric=name,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            dataset=report.dataset,
+            split=report.split,
+            n=n,
+            seed=seed,
+            measured=measured,
+        )
+        for name, interval, n in _headline(row)
     )
 
 
-def _with_figure(variant: Variant, figure: Accuracy) -> Variant:
-    def key(a: Accuracy) -> tuple[str, str, str, str]:
-        return a.metric, a.dataset, a.split, a.measured.runtime
+def _with_figures(variant: Variant, figures: Sequence[Accuracy]) -> Variant:
+    def key(a: Accuracy) -> tuple[str, str, str]:
+        return a.dataset, a.split, a.measured.runtime
 
-    kept = tuple(a for a in variant.accuracy if key(a) != key(figure))
-    return variant.model_copy(update={"accuracy": (*kept, figure)})
+    renewed = {key(figure) for figure in figures}
+    kept = tuple(a for a in variant.accuracy if key(a) not in renewed)
+    return variant.model_copy(update={"accuracy": (*kept, *figures)})

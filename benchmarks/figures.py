@@ -13,7 +13,7 @@ from edgegal import metrics
 from edgegal.detections import Detections
 from edgegal.metrics import Interval
 
-__all__ = ["ClassifierRow", "DetectorRow", "Ran", "Row", "judge_classifier", "judge_detector"]
+__all__ = ["Answers", "ClassRecall", "ClassifierRow", "DetectorRow", "Ran", "Row", "judge_classifier", "judge_detector"]
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,56 @@ class Ran:
     executed: str
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A classifier's answers to the pictures of a set.
+
+    Attributes
+    ----------
+    probabilities
+        ``(n, classes)``.
+    answered
+        ``(n,)`` whether it would give a class; None for a classifier that always does.
+    """
+
+    probabilities: NDArray[np.float32]
+    answered: NDArray[np.bool_] | None = None
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """``(n,)`` most probable classes."""
+        return self.probabilities.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class ClassRecall:
+    """Share of the `n` pictures of a class that were given it; None where there are no pictures."""
+
+    label: str
+    n: int
+    recall: Interval | None
+
+
 @dataclass(frozen=True)
 class ClassifierRow:
-    """Figures of one classifier; those against float are None for float itself."""
+    """Figures of one classifier; those against float are None for float itself.
+
+    `coverage` is the share of pictures that got a class, `selective_accuracy` the share of these that got the right
+    one; both None for a classifier that always answers, the second also where nothing was answered. All other figures
+    are over all pictures, with the most probable class as the answer.
+    """
 
     variant: str
     runtime: str
     executed: str
     n: int
     accuracy: Interval
-    balanced_accuracy: float
-    macro_f1: float
+    balanced_accuracy: Interval
+    macro_f1: Interval
     calibration_error: float
+    recalls: tuple[ClassRecall, ...]
+    coverage: Interval | None
+    selective_accuracy: Interval | None
     agreement: float | None
     drop: Interval | None
     mcnemar_p: float | None
@@ -63,9 +101,10 @@ Row = ClassifierRow | DetectorRow
 
 def judge_classifier(
     ran: Ran,
-    probabilities: NDArray[np.float32],
+    answers: Answers,
     labels: NDArray[np.int32],
-    reference: NDArray[np.float32] | None,
+    classes: Sequence[str],
+    reference: Answers | None,
     seed: int,
 ) -> ClassifierRow:
     """Figures of a classifier's answers.
@@ -74,20 +113,22 @@ def judge_classifier(
     ----------
     ran
         What answered.
-    probabilities
-        ``(n, classes)``.
+    answers
+        What it answered.
     labels
-        ``(n,)``.
+        ``(n,)`` indices into `classes`.
+    classes
+        Names of the classes.
     reference
         Float's answers to the same pictures; None when these are they.
     seed
-        Of the bootstrap.
+        Of the bootstraps.
     """
-    predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    predicted = answers.predicted
     right = predicted == labels
     agreement = drop = p = None
     if reference is not None:
-        expected = reference.argmax(axis=1)
+        expected = reference.predicted
         agreement = metrics.accuracy(expected, predicted)
         drop = metrics.bootstrap_mean_difference(expected == labels, right, seed)
         p = metrics.mcnemar(expected == labels, right).p
@@ -97,13 +138,40 @@ def judge_classifier(
         ran.executed,
         n=len(labels),
         accuracy=metrics.wilson(int(right.sum()), len(labels)),
-        balanced_accuracy=metrics.balanced_accuracy(labels, predicted, classes),
-        macro_f1=metrics.macro_f1(labels, predicted, classes),
-        calibration_error=metrics.expected_calibration_error(labels, probabilities),
+        **_over_classes(labels, predicted, len(classes), seed),
+        calibration_error=metrics.expected_calibration_error(labels, answers.probabilities),
+        recalls=tuple(_recall(name, right[labels == i]) for i, name in enumerate(classes)),
+        coverage=None if answers.answered is None else _share(answers.answered),
+        selective_accuracy=None if answers.answered is None else _share(right[answers.answered]),
         agreement=agreement,
         drop=drop,
         mcnemar_p=p,
     )
+
+
+def _share(these: NDArray[np.bool_]) -> Interval | None:
+    return metrics.wilson(int(these.sum()), len(these)) if len(these) else None
+
+
+def _recall(label: str, found: NDArray[np.bool_]) -> ClassRecall:
+    return ClassRecall(label, len(found), _share(found))
+
+
+def _over_classes(
+    labels: NDArray[np.int32], predicted: NDArray[np.int64], classes: int, seed: int
+) -> dict[str, Interval]:
+    """Figures in which every class counts alike, by field, bootstrapped over pictures."""
+
+    def figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        confusion = metrics.weighted_confusion(labels, predicted, classes, counts)
+        return {
+            # Classes that a resample has no picture of have no recall in it.
+            "balanced_accuracy": np.nanmean(metrics.recalls(confusion), axis=-1),
+            "macro_f1": metrics.mean_over_seen(metrics.f1_scores(confusion), confusion),
+        }
+
+    bands = metrics.bootstrap_bands(len(labels), figures, seed)
+    return {name: Interval(float(b.value), float(b.low), float(b.high)) for name, b in bands.items()}
 
 
 def judge_detector(

@@ -1,6 +1,6 @@
 """The report of a comparison: its figures, the rule that judges them, and how it shows both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -77,10 +77,23 @@ class StageReport:
     rows: tuple[Row, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def judged(self) -> str:
+        """What was judged on, in words."""
+        return f"{self.dataset} ({self.split}, n={self.rows[0].n})"
+
+    @property
+    def classifier_rows(self) -> list[ClassifierRow]:
+        """The rows of a classifier."""
+        return [row for row in self.rows if isinstance(row, ClassifierRow)]
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """The report: knows its figures, its verdict, and how to show both."""
+    """The report: knows its figures, its verdict, and how to show both.
+
+    A classifier may have been judged on several sets, each a report of its own.
+    """
 
     bundle: str
     seed: int
@@ -90,12 +103,16 @@ class Comparison:
     @property
     def failures(self) -> tuple[str, ...]:
         """What fails the gate, one line each; empty when everything passes."""
+        several = len(self._of("classifier")) > 1
         return tuple(
-            f"{stage.stage} {problem}"
+            f"{stage.stage} {problem}" + (f" on {stage.judged}" if several and stage.stage == "classifier" else "")
             for stage in self.stages
             for row in stage.rows
             if (problem := self.gate.problem(row))
         )
+
+    def _of(self, name: StageName) -> list[StageReport]:
+        return [stage for stage in self.stages if stage.stage == name]
 
     def check(self) -> None:
         """Raise `GateFailedError` naming every variant and figure that fails."""
@@ -105,17 +122,11 @@ class Comparison:
             )
 
     def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]]]:
-        """Title, header and cells of each stage's table."""
-        for stage in self.stages:
-            title = f"{stage.stage} on {stage.dataset} ({stage.split}, n={stage.rows[0].n}), float is {stage.reference}"
-            if stage.stage == "classifier":
-                yield (
-                    title,
-                    _CLASSIFIER_HEADER,
-                    [_classifier_cells(r) for r in stage.rows if isinstance(r, ClassifierRow)],
-                )
-            else:
-                yield title, _DETECTOR_HEADER, [_detector_cells(r) for r in stage.rows if isinstance(r, DetectorRow)]
+        """Title, header and cells of each table; all sets of the classifier stand in one, their recalls in one each."""
+        for stage in self._of("detector"):
+            rows = [_detector_cells(r) for r in stage.rows if isinstance(r, DetectorRow)]
+            yield f"detector on {stage.judged}, float is {stage.reference}", _DETECTOR_HEADER, rows
+        yield from _classifier_tables(self._of("classifier"))
 
     def markdown(self) -> str:
         """The tables and the verdict as Markdown."""
@@ -131,6 +142,8 @@ class Comparison:
         """One sentence."""
         if self.failures:
             return f"Failed ({self.gate}): {'; '.join(self.failures)}"
+        if all(row.drop is None for stage in self.stages for row in stage.rows):
+            return "Float alone: nothing to hold against it."
         return f"Passed ({self.gate})."
 
     def document(self) -> dict[str, Any]:
@@ -149,13 +162,12 @@ _CLASSIFIER_HEADER = (
     "runtime",
     "executed",
     "accuracy [95 % interval]",
-    "balanced",
+    "balanced [95 %]",
     "macro F1",
     "ECE",
-    "agrees",
-    "drop [paired 95 %]",
-    "McNemar p",
 )
+_SELECTIVE_HEADER = ("answered", "accuracy of answers")
+_DROP_HEADER = ("agrees", "drop [paired 95 %]", "McNemar p")
 _DETECTOR_HEADER = (
     "variant",
     "runtime",
@@ -181,13 +193,47 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _classifier_cells(row: ClassifierRow) -> list[str]:
-    figures = [row.balanced_accuracy, row.macro_f1, row.calibration_error, row.agreement]
-    return [
-        *(row.variant, row.runtime, row.executed, _spread(row.accuracy)),
-        *map(_share, figures),
-        _spread(row.drop, "+"),
+_Table = tuple[str, tuple[str, ...], list[list[str]]]
+
+
+def _classifier_tables(reports: Sequence[StageReport]) -> Iterator[_Table]:
+    """One table of all sets, then the share of each class that was found, for each set."""
+    if not reports:
+        return
+    rows = [row for report in reports for row in report.classifier_rows]
+    selective = any(row.coverage for row in rows)
+    paired = any(row.drop for row in rows)
+    header = (*_CLASSIFIER_HEADER, *(_SELECTIVE_HEADER if selective else ()), *(_DROP_HEADER if paired else ()))
+    cells = [(r, _classifier_cells(row, selective, paired)) for r in reports for row in r.classifier_rows]
+    if len(reports) == 1:
+        title = f"classifier on {reports[0].judged}, float is {reports[0].reference}"
+        yield title, header, [line for _, line in cells]
+    else:
+        title = f"classifier on {len(reports)} sets, float is {reports[0].reference}"
+        yield title, ("set", *header), [[report.judged, *line] for report, line in cells]
+    for report in reports:
+        rows = report.classifier_rows
+        yield (
+            f"share of each class found, {report.judged}",
+            ("class", "n", *(row.variant for row in rows)),
+            [
+                [one.label, str(one.n), *(_spread(row.recalls[i].recall) for row in rows)]
+                for i, one in enumerate(rows[0].recalls)
+            ],
+        )
+
+
+def _classifier_cells(row: ClassifierRow, selective: bool, paired: bool) -> list[str]:
+    answers = [_share(None if row.coverage is None else row.coverage.value), _spread(row.selective_accuracy)]
+    against_float = [
+        *(_share(row.agreement), _spread(row.drop, "+")),
         "-" if row.mcnemar_p is None else f"{row.mcnemar_p:.3g}",
+    ]
+    return [
+        *(row.variant, row.runtime, row.executed, _spread(row.accuracy), _spread(row.balanced_accuracy)),
+        *(_share(row.macro_f1.value), _share(row.calibration_error)),
+        *(answers if selective else ()),
+        *(against_float if paired else ()),
     ]
 
 

@@ -1,5 +1,7 @@
 """`edgegal compare`: what quantising cost, with a gate."""
 
+from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,18 +9,45 @@ import typer
 
 if TYPE_CHECKING:
     from edgegal.benchmarks.comparison import LabelledPictures
-    from edgegal.bundle import Bundle, StageName
+    from edgegal.benchmarks.report import Comparison, Gate
+    from edgegal.bundle import StageName
+    from edgegal.bundle.manifest import ClassifierDescription
+    from edgegal.data.heldout import Framing
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+class _Split(str, Enum):
+    TEST = "test"
+    VAL = "val"
+    TRAIN = "train"
+    ALL = "all"
+
+
+class _Framing(str, Enum):
+    BOX = "box"
+    WHOLE = "whole"
+
+
 @app.command()
 def compare(
-    bundle: str = typer.Argument("galaxies", help="Bundle folder, .edgegal file, or the name of a shipped bundle."),
-    data: str | None = typer.Option(
-        None, "--data", help="Dataset whose test split the classifier is compared on; its evaluation set otherwise."
+    bundle: str = typer.Argument(
+        "galaxies",
+        help="Bundle folder, .edgegal file, name of a shipped bundle, or folder of a trained classifier (float alone).",
+    ),
+    data: list[str] = typer.Option(
+        [], "--data", help="Dataset to compare the classifier on, any number of them; its evaluation set otherwise."
+    ),
+    scheme: str | None = typer.Option(
+        None,
+        "--scheme",
+        help="Classes to judge in, the classifier's probabilities summed into them; by default the dataset's own.",
+    ),
+    split: _Split = typer.Option(_Split.TEST, "--split", help="Split of the datasets."),
+    framing: _Framing = typer.Option(
+        _Framing.BOX, "--framing", help="Pictures cut by the galaxy's box as on the device, or whole as they come."
     ),
     reference: list[Path] = typer.Option(
         [], "--reference", help="Folder of a trained Keras model to take as float; once for each stage."
@@ -41,6 +70,9 @@ def compare(
 ) -> None:
     """Compare every variant of a bundle with float on labelled pictures.
 
+    With one --data after another, all sets stand in one table. Where the classifier need not answer, the share it
+    answers and the accuracy of these answers are given beside the figures over all pictures.
+
     Exit 1 when a variant is surely worse than --max-drop, that is, when the low end of the 95 % paired bootstrap
     interval of its drop lies above it; or when it agrees with float on less than --min-agreement (classifiers) or
     --min-box-agreement (detectors). A drop that may be chance passes.
@@ -54,21 +86,38 @@ def compare(
     from edgegal.cli.output import print_table
     from edgegal.errors import InputError
 
-    if record and Path(bundle).is_file():
-        raise InputError(f"{bundle} is packed: figures cannot be written into it", "record in the folder, then pack it")
-    opened = zoo.resolve(bundle)
-    report = compare_bundle(
-        opened,
-        Gate(max_drop, min_agreement, min_box_agreement),
-        seed,
-        threads,
-        runtime,
-        _labelled(opened, data) if data else None,
-        _by_stage(reference),
-        progress=lambda line: typer.echo(line, err=True),
-    )
-    if record:
-        record_accuracy(opened, report)
+    if (scheme or split is not _Split.TEST or framing is not _Framing.BOX) and not data:
+        raise InputError("--scheme, --split and --framing are for datasets", "name one with --data")
+
+    def labelled(description: "ClassifierDescription") -> list["LabelledPictures"]:
+        return [_labelled(name, description, scheme, split.value, framing.value) for name in data]
+
+    gate = Gate(max_drop, min_agreement, min_box_agreement)
+    if (Path(bundle) / "model.json").is_file():
+        if record or reference or runtime:
+            raise InputError(f"{bundle} is a trained model: it has no variants", "export it: edgegal export")
+        report = _trained(Path(bundle), labelled, gate, seed)
+    else:
+        if record and Path(bundle).is_file():
+            raise InputError(
+                f"{bundle} is packed: figures cannot be written into it", "record in the folder, then pack it"
+            )
+        opened = zoo.resolve(bundle)
+        classifier = opened.manifest.classifier
+        if data and classifier is None:
+            raise InputError(f"bundle {opened.manifest.name} has no classifier to compare on {data[0]}")
+        report = compare_bundle(
+            opened,
+            gate,
+            seed,
+            threads,
+            runtime,
+            labelled(classifier) if classifier else [],
+            _by_stage(reference),
+            progress=_say,
+        )
+        if record:
+            record_accuracy(opened, report)
     if markdown:
         write_text(markdown, report.markdown())
     if as_json:
@@ -84,23 +133,39 @@ def compare(
     report.check()
 
 
-def _labelled(bundle: "Bundle", name: str) -> "LabelledPictures":
-    """The test split of a dataset, in the classifier's classes."""
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _trained(
+    folder: Path, labelled: Callable[["ClassifierDescription"], list["LabelledPictures"]], gate: "Gate", seed: int
+) -> "Comparison":
+    """The report of a network that was not exported."""
+    from edgegal.benchmarks.comparison import compare_trained
+    from edgegal.bundle.manifest import ClassifierDescription
+    from edgegal.errors import InputError
+    from edgegal.models.artefact import read_description
+
+    description = read_description(folder)
+    if not isinstance(description, ClassifierDescription):
+        raise InputError(f"{folder} is a detector: it is compared in a bundle", "export it: edgegal export")
+    return compare_trained(folder, description, labelled(description), gate, seed, _say)
+
+
+def _labelled(
+    name: str, description: "ClassifierDescription", scheme: str | None, split: str, framing: "Framing"
+) -> "LabelledPictures":
+    """A dataset in the classes to judge a classifier in."""
     from edgegal.benchmarks.comparison import LabelledPictures, in_classes
-    from edgegal.data import open_dataset
-    from edgegal.data.framing import framed
-    from edgegal.errors import DatasetError, InputError
+    from edgegal.data.heldout import held_out
     from edgegal.labels import SCHEMES
 
-    stage = bundle.manifest.classifier
-    if stage is None:
-        raise InputError(f"bundle {bundle.manifest.name} has no classifier to compare on {name}")
-    held = open_dataset(name, stage.scheme if stage.scheme in SCHEMES else None).subset("test")
-    if not len(held):
-        raise DatasetError(f"{name} has no labelled pictures in its test split")
-    labels = in_classes(held.labels, held.scheme.labels, stage.labels)
-    pictures = framed(held.pictures(), stage.preprocess.crop_scale, stage.preprocess.height)
-    return LabelledPictures(name, "test", pictures, labels)
+    held = held_out(name, description, scheme, split, framing)
+    if held.scheme.labels == description.labels or held.scheme.name not in SCHEMES:
+        return LabelledPictures(
+            held.name, held.split, held.pictures, in_classes(held.labels, held.scheme.labels, description.labels)
+        )
+    return LabelledPictures(held.name, held.split, held.pictures, held.labels, held.scheme)
 
 
 def _by_stage(folders: list[Path]) -> dict["StageName", Path]:

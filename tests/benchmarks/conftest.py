@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -101,19 +101,15 @@ def provenance() -> Provenance:
     return PROVENANCE
 
 
-FAITHFUL = 8 * np.eye(3)
-"""Colour to class: red, green, blue."""
-
-
 def _evaluation(root: Path, paths: list[Path]) -> EvaluationSet:
     return EvaluationSet(description="painted", n=1, files=tuple(file_record(root, path) for path in paths))
 
 
-def paint_classifier_set(root: Path, each: int = 10) -> EvaluationSet:
-    """Noisy squares of one colour."""
+def paint_classifier_set(root: Path, labels: Sequence[str], each: int = 10) -> EvaluationSet:
+    """Noisy squares of one colour, the first three labels for red, green and blue."""
     rng = np.random.default_rng(0)
     paths = []
-    for channel, label in enumerate(("red", "green", "blue")):
+    for channel, label in enumerate(labels[:3]):
         folder = root / "evaluation" / "classifier" / label
         folder.mkdir(parents=True)
         for number in range(each):
@@ -146,13 +142,23 @@ def paint_detector_set(root: Path, pictures: int = 8) -> EvaluationSet:
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
-    """Makes a bundle whose fp32 networks are right, and whose int8 ones are what the caller asks for."""
+    """Makes a bundle whose fp32 networks are right, and whose int8 ones are what the caller asks for.
 
-    def make(mixing: np.ndarray = FAITHFUL, gain: float = 20.0) -> Bundle:
+    Red, green and blue are the first three labels.
+    """
+
+    def make(
+        mixing: np.ndarray | None = None,
+        gain: float = 20.0,
+        labels: tuple[str, ...] = ("red", "green", "blue"),
+        scheme: str = "colour",
+        **classifier_fields: float,
+    ) -> Bundle:
         root = Path(tempfile.mkdtemp(dir=tmp_path))
         cells = (TILE // CELL) ** 2
-        for precision, matrix, slope in (("fp32", FAITHFUL, 20.0), ("int8", mixing, gain)):
-            write_classifier(root / f"classifier-{precision}.onnx", matrix)
+        faithful = 8 * np.eye(3, len(labels))
+        for precision, matrix, slope in (("fp32", faithful, 20.0), ("int8", mixing, gain)):
+            write_classifier(root / f"classifier-{precision}.onnx", faithful if matrix is None else matrix)
             write_detector(root / f"detector-{precision}.onnx", slope)
         detector = DetectorStage(
             labels=("galaxy",),
@@ -174,13 +180,14 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             ),
         )
         classifier = ClassifierStage(
-            labels=("red", "green", "blue"),
-            scheme="colour",
+            labels=labels,
+            scheme=scheme,
             preprocess=Preprocess(CROP, CROP),
             provenance=PROVENANCE,
-            evaluation=paint_classifier_set(root),
+            evaluation=paint_classifier_set(root, labels),
+            **classifier_fields,
             variants=tuple(
-                _variant(root, root / f"classifier-{p}.onnx", p, CROP, {"probabilities": (1, 3)})
+                _variant(root, root / f"classifier-{p}.onnx", p, CROP, {"probabilities": (1, len(labels))})
                 for p in ("fp32", "int8")
             ),
         )

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from edgegal.benchmarks.comparison import LabelledPictures, compare_bundle, record_accuracy
 from edgegal.benchmarks.report import Gate
 from edgegal.bundle import Bundle, file_record, open_bundle, save
-from edgegal.bundle.manifest import EvaluationSet
-from edgegal.errors import DatasetError, GateFailedError, InputError
+from edgegal.bundle.manifest import ClassifierDescription, EvaluationSet, Provenance
+from edgegal.errors import DatasetError, EdgegalError, GateFailedError, InputError
+from edgegal.preprocess import Preprocess
 
 pytestmark = pytest.mark.host
 
@@ -44,7 +45,7 @@ def test_given_pictures_replace_the_classifiers_own_whatever_their_size(make_bun
     red = np.zeros((5, 40, 40, 3), np.uint8)
     red[..., 0] = 200
     labelled = LabelledPictures("reds", "test", red, np.array([0, 0, 0, 0, 2], np.int32))
-    stages = {s.stage: s for s in compare_bundle(make_bundle(), Gate(), labelled=labelled).stages}
+    stages = {s.stage: s for s in compare_bundle(make_bundle(), Gate(), labelled=[labelled]).stages}
     assert (stages["classifier"].dataset, stages["classifier"].split) == ("reds", "test")
     assert stages["classifier"].rows[0].accuracy.value == 0.8
 
@@ -54,7 +55,8 @@ def test_figures_are_recorded_with_their_circumstances_and_renewed(make_bundle: 
     comparison = compare_bundle(bundle, Gate())
     again = record_accuracy(record_accuracy(bundle, comparison), comparison)
     stored = open_bundle(again.root).manifest
-    (figure,) = stored.stages["classifier"].variants[1].accuracy
+    figure, balanced = stored.stages["classifier"].variants[1].accuracy
+    assert (balanced.metric, balanced.value) == ("balanced accuracy", 1.0)
     assert (figure.metric, figure.value, figure.n, figure.split) == ("accuracy", 1.0, 30, "evaluation")
     assert figure.low < figure.high == 1.0
     assert figure.measured.runtime == "onnxruntime"
@@ -141,4 +143,130 @@ def test_the_verb_prints_the_document_then_fails(make_bundle: Callable[..., Bund
     assert "Failed" in report.read_text()
     # A figure that fails the gate is still a figure.
     recorded = open_bundle(Path(bundle)).manifest.stages["classifier"].variants[1].accuracy
-    assert [a.value for a in recorded] == [0.0]
+    assert [a.value for a in recorded] == [0.0, 0.0]
+
+
+FIVE = ("round", "in-between", "cigar", "edge-on", "spiral")
+"""Red galaxies are round here, green ones in between, blue ones cigars."""
+
+
+@pytest.fixture
+def coloured_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The shared set of five classes, of squares: ten of each colour, of which three green ones are called round."""
+    monkeypatch.setenv("EDGEGAL_SHARED_DATA", str(tmp_path / "shared"))
+    folder = tmp_path / "shared" / "gz2_kaggle_5class"
+    folder.mkdir(parents=True)
+    lines = ["file,label_name,split"]
+    for channel, label in enumerate(FIVE[:3]):
+        for number in range(10):
+            picture = np.zeros((24, 24, 3), np.uint8)
+            picture[..., 2 - channel] = 200
+            cv2.imwrite(str(folder / f"{label}{number}.png"), picture)
+            called = "round" if label == "in-between" and number < 3 else label
+            lines.append(f"{label}{number}.png,{called},test")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return "gz2_kaggle_5class"
+
+
+def test_a_classifier_is_judged_in_a_coarser_scheme(make_bundle: Callable[..., Bundle], coloured_set: str) -> None:
+    from edgegal.cli.compare import app
+
+    bundle = str(make_bundle(labels=FIVE, scheme="gz2-5class").root)
+    own, coarse = (
+        json.loads(CliRunner().invoke(app, [bundle, "--data", coloured_set, *words, "--json"]).stdout)["stages"][1]
+        for words in ([], ["--scheme", "h4"])
+    )
+    assert own["rows"][0]["accuracy"]["value"] == pytest.approx(27 / 30)
+    assert coarse["dataset"] == "gz2_kaggle_5class in h4"
+    # What was called round is in between: smooth, either way.
+    assert [row["accuracy"]["value"] for row in coarse["rows"]] == [1.0, 1.0]
+    assert [(r["label"], r["n"]) for r in coarse["rows"][0]["recalls"]] == [
+        *(("smooth", 30), ("spiral", 0), ("edge-on", 0), ("merger", 0))
+    ]
+
+
+def test_several_sets_in_one_table(make_bundle: Callable[..., Bundle], coloured_set: str, folder_set: Path) -> None:
+    from edgegal.cli.compare import app
+
+    for old, new in (("red", "round"), ("green", "in-between"), ("blue", "cigar")):
+        (folder_set / old).rename(folder_set / new)
+    bundle = str(make_bundle(labels=FIVE, scheme="gz2-5class").root)
+    words = ["--data", coloured_set, "--data", f"folder:{folder_set}", "--split", "all"]
+    done = CliRunner().invoke(app, [bundle, *words])
+    assert done.exit_code == 0, done.exception
+    assert "classifier on 2 sets" in done.stdout
+    assert "gz2_kaggle_5class (all, n=30)" in done.stdout
+    assert f"folder:{folder_set} (all, n=120)" in done.stdout
+
+
+def test_answers_withheld_are_told_and_recorded(make_bundle: Callable[..., Bundle], coloured_set: str) -> None:
+    from edgegal.cli.bundle import app as bundle_app
+    from edgegal.cli.compare import app
+
+    # Pure colours are 8 * 200 / 255 above the others: a highest probability of .9925.
+    for threshold, coverage in ((0.99, 1.0), (0.995, 0.0)):
+        bundle = make_bundle(labels=FIVE, scheme="gz2-5class", abstain_below=threshold)
+        words = [str(bundle.root), "--data", coloured_set, "--scheme", "h4", "--record", "--json"]
+        row = json.loads(CliRunner().invoke(app, words).stdout)["stages"][1]["rows"][1]
+        assert row["coverage"]["value"] == coverage
+        assert (row["selective_accuracy"] is None) == (coverage == 0)
+        (variant, _) = open_bundle(bundle.root).manifest.stages["classifier"].variants
+        recorded = {a.metric: (a.value, a.n) for a in variant.accuracy}
+        assert recorded["answered"] == (coverage, 30)
+        assert recorded.get("accuracy of answers") == ((1.0, 30) if coverage else None)
+        assert "accuracy of answers" in (bundle.root / "CARD.md").read_text()
+        told = CliRunner().invoke(bundle_app, ["info", str(bundle.root)]).stdout
+        assert f"uncertain below {threshold}" in told
+        # One headline a set; the rest is for the card.
+        assert "accuracy of answers" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scheme", "h4"], "are for datasets"),
+        (["--framing", "whole"], "are for datasets"),
+        (["--data", "gz2_kaggle_5class", "--scheme", "h4"], "map to no scheme"),
+        (["--data", "nothing"], "no dataset called"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    make_bundle: Callable[..., Bundle], coloured_set: str, words: list[str], says: str
+) -> None:
+    from edgegal.cli.compare import app
+
+    done = CliRunner().invoke(app, [str(make_bundle().root), *words])
+    assert isinstance(done.exception, EdgegalError)
+    assert says in done.exception.message
+
+
+@pytest.fixture
+def trained(tmp_path: Path, provenance: Provenance) -> Path:
+    """A Keras network that tells colours apart, as training leaves it."""
+    import keras
+
+    from edgegal.models.artefact import save_trained
+
+    image = keras.Input((16, 16, 3), name="image")
+    colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    layer = keras.layers.Dense(5, activation="softmax", use_bias=False)
+    model = keras.Model(image, {"probabilities": layer(colour)})
+    layer.set_weights([8 * np.eye(3, 5)])
+    description = ClassifierDescription(
+        labels=FIVE, scheme="gz2-5class", preprocess=Preprocess(16, 16), provenance=provenance, abstain_below=0.99
+    )
+    return save_trained(model, description, tmp_path / "trained")
+
+
+def test_a_trained_network_is_judged_before_it_is_exported(trained: Path, coloured_set: str) -> None:
+    from edgegal.cli.compare import app
+
+    done = CliRunner().invoke(app, [str(trained), "--data", coloured_set, "--json"])
+    assert done.exit_code == 0, done.exception
+    ((row,),) = (stage["rows"] for stage in json.loads(done.stdout)["stages"])
+    assert (row["variant"], row["drop"], row["coverage"]["value"]) == ("keras", None, 1.0)
+    assert row["accuracy"]["value"] == pytest.approx(27 / 30)
+    for words, says in (([], "--data"), (["--data", coloured_set, "--record"], "edgegal export")):
+        refused = CliRunner().invoke(app, [str(trained), *words]).exception
+        assert isinstance(refused, InputError)
+        assert says in refused.mend

@@ -45,7 +45,7 @@ def test_a_quantised_network_is_compared_with_its_keras_model(tmp_path: Path, pr
     truth = kinds.astype(np.int32)
     truth[:10] = (truth[:10] + 1) % 3
     labelled = LabelledPictures("noise", "test", pictures, truth)
-    comparison = compare_bundle(bundle, Gate(), labelled=labelled, references={"classifier": trained})
+    comparison = compare_bundle(bundle, Gate(), labelled=[labelled], references={"classifier": trained})
     (stage,) = comparison.stages
     rows = {row.variant: row for row in stage.rows}
     assert stage.reference == "keras"

@@ -1,21 +1,24 @@
 import numpy as np
 import pytest
 
-from edgegal.benchmarks.figures import Ran, judge_classifier, judge_detector
+from edgegal.benchmarks.figures import Answers, ClassRecall, Ran, judge_classifier, judge_detector
 from edgegal.detections import Detections
 
 RAN = Ran("tflite-int8", "litert 2.1", "int8")
 
 
-def sure(classes: list[int]) -> np.ndarray:
-    return np.eye(3, dtype=np.float32)[classes]
+CLASSES = ("round", "spiral", "edge-on")
+
+
+def sure(classes: list[int], answered: list[bool] | None = None) -> Answers:
+    return Answers(np.eye(3, dtype=np.float32)[classes], None if answered is None else np.array(answered))
 
 
 def test_a_classifier_against_float() -> None:
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
     reference = sure([0, 1, 2, 0, 1, 2, 0, 2])
     answers = sure([0, 1, 2, 0, 1, 1, 1, 2])
-    row = judge_classifier(RAN, answers, labels, reference, seed=0)
+    row = judge_classifier(RAN, answers, labels, CLASSES, reference, seed=0)
     assert row.accuracy.value == 5 / 8
     assert row.agreement == 6 / 8
     assert row.drop is not None
@@ -26,8 +29,37 @@ def test_a_classifier_against_float() -> None:
 
 
 def test_float_itself_is_compared_with_nothing() -> None:
-    row = judge_classifier(RAN, sure([0, 1]), np.array([0, 0], np.int32), None, seed=0)
+    row = judge_classifier(RAN, sure([0, 1]), np.array([0, 0], np.int32), CLASSES, None, seed=0)
     assert (row.agreement, row.drop, row.mcnemar_p) == (None, None, None)
+    assert (row.coverage, row.selective_accuracy) == (None, None)
+
+
+def test_each_class_has_its_share_found_and_one_without_pictures_none() -> None:
+    labels = np.array([0] * 10 + [1] * 4, np.int32)
+    row = judge_classifier(RAN, sure([0] * 9 + [2] + [1] * 3 + [0]), labels, CLASSES, None, seed=0)
+    assert [(r.label, r.n) for r in row.recalls] == [("round", 10), ("spiral", 4), ("edge-on", 0)]
+    assert [r.recall and r.recall.value for r in row.recalls] == [0.9, 0.75, None]
+    assert row.recalls[2] == ClassRecall("edge-on", 0, None)
+    assert row.balanced_accuracy.value == pytest.approx((0.9 + 0.75) / 2)
+    assert row.balanced_accuracy.low < 0.825 < row.balanced_accuracy.high
+    # precision 9/10 and recall 9/10; 3/3 and 3/4; an answer that is never true.
+    assert row.macro_f1.value == pytest.approx((0.9 + 6 / 7 + 0) / 3)
+
+
+def test_answers_withheld_are_counted_apart_and_the_rest_judged_alone() -> None:
+    labels = np.array([0, 0, 1, 1, 2], np.int32)
+    row = judge_classifier(RAN, sure([0, 1, 1, 0, 2], [True, False, True, True, False]), labels, CLASSES, None, seed=0)
+    assert row.accuracy.value == 3 / 5
+    assert row.coverage is not None
+    assert row.coverage.value == 3 / 5
+    assert row.selective_accuracy is not None
+    assert row.selective_accuracy.value == 2 / 3
+
+
+def test_where_nothing_is_answered_there_is_no_accuracy_of_answers() -> None:
+    row = judge_classifier(RAN, sure([0, 1], [False, False]), np.array([0, 0], np.int32), CLASSES, None, seed=0)
+    assert row.coverage is not None
+    assert (row.coverage.value, row.selective_accuracy) == (0, None)
 
 
 def found(*rows: tuple[tuple[float, float, float, float], float]) -> Detections:
