@@ -107,10 +107,10 @@ def network_pictures(
     if isinstance(description, ClassifierDescription):
         from edgegal.data.framing import framed
 
-        return framed(part.select(drawn).pictures(), description.preprocess.crop_scale, size)
+        return framed(part.select(drawn).read()[1], description.preprocess.crop_scale, size)
     from edgegal.data.fields import compose_fields, isolate
 
-    galaxies = [galaxy for picture in part.select(drawn).pictures() if (galaxy := isolate(picture)) is not None]
+    galaxies = [galaxy for picture in part.select(drawn).read()[1] if (galaxy := isolate(picture)) is not None]
     fields = compose_fields(samples, seed, size, description.preprocess.stretch, galaxies)
     return np.stack([field.picture for field in fields])
 

@@ -33,11 +33,12 @@ def add_simulated_evaluation(out: Path, count: int, seed: int) -> Bundle:
     """
     bundle = open_bundle(out)
     classifier, detector = bundle.manifest.classifier, bundle.manifest.detector
-    if classifier is not None and classifier.labels == KINDS:
+    if classifier is not None and set(KINDS) <= set(classifier.labels):
         prepared = classifier.preprocess
-        pictures, labels = simulate_cutouts(
+        pictures, kinds = simulate_cutouts(
             count, seed + _SEED_OFFSET, prepared.height, prepared.stretch, prepared.crop_scale
         )
+        labels = np.array([classifier.labels.index(kind) for kind in KINDS], np.int32)[kinds]
         bundle = add_classifier_evaluation(out, pictures, labels, f"simulated cutouts, seed {seed}")
     if detector is not None:
         fields = _clear_cut(

@@ -242,7 +242,8 @@ def _arrays(pictures: PictureSet, size: int, crop_scale: float) -> _Arrays:
         part = pictures.subset(split)
         if not len(part):
             raise DatasetError(f"{pictures.name} has no labelled pictures in its {split} split")
-        parts += [framed(part.pictures(), crop_scale, size), part.labels]
+        part, pixels = part.read()
+        parts += [framed(pixels, crop_scale, size), part.labels]
     return _Arrays(*parts)
 
 

@@ -24,7 +24,7 @@ VERBS: Mapping[str, str] = {
     "bench": "Measure latency per stage, format, precision and runtime on this machine.",
     "doctor": "What is installed, which runtimes really infer, and what to do about the rest.",
     "bundle": "Look into a bundle, verify it, pack it.",
-    "data": "Datasets: list, information, contact sheets, simulated sky.",
+    "data": "Datasets: list, download, information, splits, contact sheets, simulated sky.",
     "train": "Train a classifier or a detector.",
     "tune": "Search for a compact classifier with Keras Tuner.",
     "export": "Quantise and convert a trained network to TFLite, ONNX and OpenVINO, with parity.",
@@ -37,7 +37,10 @@ VERBS: Mapping[str, str] = {
 
 _EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(("astropy", "fastapi", "jinja2", "uvicorn"), "device"),
-    **dict.fromkeys(("keras", "keras_tuner", "matplotlib", "scipy", "sep", "sklearn", "tensorflow"), "train"),
+    **dict.fromkeys(
+        ("h5py", "keras", "keras_tuner", "matplotlib", "pooch", "requests", "scipy", "sep", "sklearn", "tensorflow"),
+        "train",
+    ),
     **dict.fromkeys(("nncf", "onnx", "tf2onnx"), "export"),
     "skimage": "demo",
 }

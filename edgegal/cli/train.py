@@ -37,31 +37,148 @@ def detector(
     from edgegal.training.detector import DetectorSettings, train_detector
 
     settings = DetectorSettings(epochs=epochs, batch=batch, seed=seed)
-    with resuming(out) as callbacks:
-        trained = train_detector([open_dataset(name) for name in data], fields, settings, size, callbacks=callbacks)
+    with resuming(out) as state:
+        trained = train_detector([open_dataset(name) for name in data], fields, settings, size, state=state)
     finish(trained, out, as_json)
 
 
 @app.command()
 def classifier(
-    data: str = typer.Option(..., "--data", help="Dataset: a name from `edgegal data list`, folder:DIR or csv:FILE."),
+    data: list[str] = typer.Option(
+        ..., "--data", help="Dataset: a name from `edgegal data list`, folder:DIR or csv:FILE; repeatable."
+    ),
     out: Path = _OUT,
-    scheme: str = typer.Option("", "--scheme", help="Label scheme to train for; the set's own when empty."),
-    epochs: int = typer.Option(80, "--epochs", min=1, help="Passes over the pictures."),
-    batch: int = typer.Option(64, "--batch", min=1, help="Pictures a step."),
-    size: int = typer.Option(64, "--size", min=16, help="Input side in pixels."),
+    scheme: str = typer.Option("", "--scheme", help="Label scheme to train for; the only set's own when empty."),
+    architecture: str = typer.Option(
+        "compact",
+        "--architecture",
+        help="compact, separable, inverted-residual, two-convolution, or the teacher efficientnet-lite0.",
+    ),
+    teacher: list[Path] = typer.Option(
+        [], "--teacher", help="Trained classifier to learn from, on unlabelled pictures too; repeatable."
+    ),
+    start: Path | None = typer.Option(
+        None, "--start", help="Trained classifier of the architecture to go on from, of these classes or others."
+    ),
+    epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
+    batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),
+    size: int | None = typer.Option(None, "--size", min=16, help="Input side in pixels; the architecture's own."),
     balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
-    simulated: int = typer.Option(0, "--simulated", min=0, help="Simulated cutouts to add (five-class scheme)."),
+    adjust: float = typer.Option(
+        0, "--adjust", min=0, max=1, help="Power of the classes' frequencies divided out of the trained probabilities."
+    ),
+    whole: bool = typer.Option(False, "--whole/--boxes-only", help="Learn pictures as their survey framed them too."),
+    simulated: int = typer.Option(0, "--simulated", min=0, help="Simulated cutouts to add."),
+    pairs: int = typer.Option(0, "--pairs", min=0, help="Blended pairs of training pictures to add as mergers."),
     seed: int = _SEED,
     as_json: bool = _JSON,
 ) -> None:
     """Train a compact classifier. Interrupt and run again to go on after the last whole epoch."""
-    from edgegal.cli.training import finish, resuming
-    from edgegal.data import open_dataset
+    from edgegal.cli.training import finish, opened, resuming, teachers
+    from edgegal.models.artefact import load_trained
     from edgegal.training.classifier import ClassifierSettings, train_classifier
 
-    pictures = open_dataset(data, scheme or None)
-    settings = ClassifierSettings(epochs=epochs, batch=batch, balance=balance, seed=seed)
-    with resuming(out) as callbacks:
-        trained = train_classifier(pictures, pictures.scheme, settings, simulated, size, callbacks=callbacks)
+    sets, target = opened(data, scheme)
+    settings = ClassifierSettings(
+        architecture, size, epochs, batch, balance, whole, simulated, pairs, adjust=adjust, seed=seed
+    )
+    taught_by = teachers(teacher, target)
+    begin = load_trained(start)[0] if start else None
+    with resuming(out) as state:
+        trained = train_classifier(sets, target, settings, taught_by, begin, state=state)
     finish(trained, out, as_json)
+
+
+@app.command()
+def recipe(
+    file: Path = typer.Argument(..., metavar="RECIPE", help="A recipe such as recipes/course-scratch.toml."),
+    out: Path = typer.Option(..., "--out", help="Folder for the networks and the report; the same one to go on."),
+    data: str = typer.Option(
+        "", "--data", help="Set to take instead of the recipe's, with its own classes and splits."
+    ),
+    pretrain: str = typer.Option("", "--pretrain", help="Set to take instead of those of the pretraining."),
+    scheme: str = typer.Option("", "--scheme", help="Label scheme of these sets; their own when empty."),
+    leave_out: list[str] = typer.Option([], "--leave-out", help="Class to drop with its pictures; repeatable."),
+    weights: str = typer.Option("", "--weights", help="File of VGG-16 weights instead of ImageNet's; none: at random."),
+    epochs: int | None = typer.Option(None, "--epochs", min=1, help="Longest training of every run."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="Pictures a split at most."),
+    seed: int | None = typer.Option(None, "--seed", min=0, help="The only seed; the recipe's when left out."),
+    as_json: bool = _JSON,
+) -> None:
+    """Carry out a published experiment and report it. Interrupt and run again to go on after the last whole epoch."""
+    import sys
+    from contextlib import redirect_stdout
+
+    from edgegal.training.recipe import Overrides, load_recipe
+
+    asked = Overrides(
+        data=data,
+        pretrain=pretrain,
+        scheme=scheme,
+        leave_out=tuple(leave_out),
+        weights=weights,
+        epochs=epochs,
+        limit=limit,
+        seed=seed,
+    )
+    wanted = asked.applied(load_recipe(file))
+    from edgegal.training.experiment import carry_out_recipe
+    from edgegal.training.recipe_report import write_recipe_report
+
+    with redirect_stdout(sys.stderr):
+        done = carry_out_recipe(wanted, out, limit, progress=lambda line: typer.echo(line, err=True))
+        page = write_recipe_report(done, out / "report", asked.told())
+    _print_comparison(out, page, as_json)
+
+
+@app.command()
+def report(
+    models: list[Path] = typer.Argument(..., metavar="MODEL...", help="Folders of trained classifiers."),
+    data: list[str] = typer.Option(..., "--data", help="Set to judge them on; repeatable."),
+    out: Path = typer.Option(..., "--out", help="Folder for report.html, report.json and the pictures."),
+    scheme: str = typer.Option("", "--scheme", help="Classes to judge in; those that set and classifier share."),
+    split: str = typer.Option("test", "--split", help="train, val, test or all."),
+    framing: str = typer.Option("box", "--framing", help="box: cut as the device cuts; whole: as the survey framed."),
+    as_json: bool = _JSON,
+) -> None:
+    """Judge trained classifiers side by side; those of one architecture are one method with several seeds."""
+    from edgegal.errors import InputError
+    from edgegal.training.evaluation import report_trained
+
+    if framing != "box" and framing != "whole":
+        raise InputError(f"no framing {framing!r}", "use one of: box, whole")
+    page = report_trained(models, data, out, scheme or None, split, "whole" if framing == "whole" else "box")
+    _print_comparison(out, page, as_json)
+
+
+def _print_comparison(out: Path, page: Path, as_json: bool) -> None:
+    """The table of a report: its runs and their figures."""
+    import json
+
+    from edgegal.cli.output import print_table
+
+    comparison = json.loads(page.with_suffix(".json").read_bytes())["comparison"]
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "report": str(page), **comparison}))
+        return
+    figures = comparison["figures"]
+    rows = [
+        [
+            row["name"],
+            str(row["results"]),
+            "-" if row["parameters"] is None else f"{row['parameters']:,}",
+            *(_beside(row["figures"][key], row["published"].get(key)) for key in figures),
+        ]
+        for row in comparison["runs"]
+    ]
+    print_table(["run", "runs", "parameters", *figures.values()], rows)
+    typer.echo("each: mean [95 % interval] (published)")
+    typer.echo(f"report: {page}")
+
+
+def _beside(found: dict[str, float | None], published: float | None) -> str:
+    """A figure with its interval, and what was published."""
+    if found["value"] is None:
+        return "-"
+    ends = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
+    return f"{found['value']:.3f}{ends}" + ("" if published is None else f" ({published:g})")

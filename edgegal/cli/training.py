@@ -4,45 +4,51 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-__all__ = ["finish", "resuming"]
+from edgegal.errors import InputError
+
+if TYPE_CHECKING:
+    from edgegal.data import PictureSet
+    from edgegal.labels import LabelScheme
+    from edgegal.training.distillation import Teacher
+
+__all__ = ["finish", "opened", "resuming", "teachers"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+_STATE = ".resume"
+
 
 @contextmanager
-def resuming(out: Path) -> Iterator[list[Any]]:
-    """Keras callbacks that keep the state after each epoch below `out`; progress goes to stderr.
+def resuming(out: Path) -> Iterator[Path]:
+    """The folder below `out` in which training keeps its state; progress goes to stderr.
 
-    The state is deleted when training ends, and kept when it is interrupted.
+    It stays there when training is interrupted; `finish` deletes it.
     """
-    import keras
-
-    backup = out / ".resume"
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         with redirect_stdout(sys.stderr):
-            yield [keras.callbacks.BackupAndRestore(str(backup))]
+            yield out / _STATE
     except BaseException:
         if new and not any(path.is_file() for path in out.rglob("*")):
             shutil.rmtree(out)
         raise
-    shutil.rmtree(backup, ignore_errors=True)
 
 
 def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json: bool) -> None:
-    """Save a trained network and print what it is."""
+    """Save a trained network, let go of the state of its training, and print what it is."""
     from edgegal.models.artefact import save_trained
 
     model, description, history = trained
     save_trained(model, description, out, history)
+    shutil.rmtree(out / _STATE, ignore_errors=True)
     last = {name: values[-1] for name, values in history.items()}
     if as_json:
         typer.echo(json.dumps({"out": str(out), "model": description.model_dump(mode="json"), "last_epoch": last}))
@@ -50,3 +56,37 @@ def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in last.items())
     typer.echo(f"{out}: {description.provenance.architecture}, {description.provenance.parameters:,} parameters")
     typer.echo(f"last epoch: {figures}")
+
+
+def teachers(folders: Sequence[Path], scheme: "LabelScheme") -> list["Teacher"]:
+    """The trained classifiers in `folders`; `InputError` when one does not know the classes of `scheme`."""
+    from edgegal.bundle.manifest import ClassifierDescription
+    from edgegal.models.artefact import load_trained
+    from edgegal.training.distillation import Teacher
+
+    found = []
+    for folder in folders:
+        model, description = load_trained(folder)
+        if not isinstance(description, ClassifierDescription) or description.labels != scheme.labels:
+            raise InputError(
+                f"{folder} cannot teach {scheme.name}: its classes are {', '.join(description.labels)}",
+                f"train it with --scheme {scheme.name}",
+            )
+        found.append(Teacher(model, description.preprocess.crop_scale))
+    return found
+
+
+def opened(names: Sequence[str], scheme: str) -> tuple[list["PictureSet"], "LabelScheme"]:
+    """Sets to train with, each with its own labels, and the scheme asked for or the one they share.
+
+    The folders or names of ``folder:`` and ``csv:`` sets are read as classes of the scheme asked for.
+    """
+    from edgegal.data import open_dataset
+    from edgegal.labels import scheme as scheme_named
+
+    target = scheme_named(scheme) if scheme else None
+    sets = [open_dataset(name, scheme if scheme and ":" in name else None) for name in names]
+    own = {s.scheme.labels: s.scheme for s in sets}
+    if target is None and len(own) > 1:
+        raise InputError("the sets have different classes", "name the classes of the network with --scheme")
+    return sets, target or sets[0].scheme

@@ -1,11 +1,11 @@
-"""Training of a classifier on labelled cutouts."""
+"""Training of a classifier on labelled cutouts of one set or several, and on what teachers see in unlabelled ones."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -14,27 +14,89 @@ from numpy.typing import NDArray
 from edgegal.bundle.manifest import ClassifierDescription
 from edgegal.data import PictureSet
 from edgegal.data.framing import CROP_SCALE, framed
+from edgegal.data.leakage import without_leaks
+from edgegal.data.pairs import blended_pairs
 from edgegal.data.simulated import simulate_cutouts
-from edgegal.errors import DatasetError
+from edgegal.errors import DatasetError, InputError
 from edgegal.frames import View
 from edgegal.inference import tempered
 from edgegal.labels import LabelScheme
-from edgegal.models.classifier import separable_network
-from edgegal.preprocess import Preprocess, Stretch, resize
+from edgegal.labels import scheme as scheme_named
+from edgegal.models.classifier import compact_network, inverted_residual_network, separable_network
+from edgegal.models.course import two_convolution_network
+from edgegal.models.efficientnet_lite import efficientnet_lite, imagenet_weights, load_imagenet_weights
+from edgegal.preprocess import Preprocess, Stretch
+from edgegal.training.abstention import answers_by_side, choose_abstention, smallest_side
+from edgegal.training.augmentation import TELESCOPE, Augmentation
+from edgegal.training.batches import PictureBatches
+from edgegal.training.distillation import Teacher, opinions, soft_targets
+from edgegal.training.fit import fit
+from edgegal.training.imbalance import class_weights
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
+from edgegal.training.targets import candidate_crossentropy, candidate_hits, candidates
 
 __all__ = [
+    "ARCHITECTURES",
     "CROP_SCALE",
+    "Architecture",
     "ClassifierSettings",
-    "CutoutBatches",
-    "augmented",
+    "calibrated",
     "fit_classifier",
     "fit_temperature",
+    "predict",
     "train_classifier",
 ]
 
 _LOG = logging.getLogger(__name__)
+
+_MERGER = "merger"
+
+_SIDE = 128
+"""Pictures are kept at this many pixels, or the network's own if more, and shrunk after they were turned."""
+
+
+def _pretrained_lite(classes: int, size: int) -> keras.Model:
+    model = efficientnet_lite(classes, size)
+    load_imagenet_weights(model, imagenet_weights())
+    return model
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that can be asked for by name, and what trains it well.
+
+    Attributes
+    ----------
+    build
+        Classes and input side to an untrained model.
+    title
+        What it is, in words.
+    size
+        Input side in pixels.
+    batch
+        Pictures a step.
+    rate
+        Peak learning rate of AdamW.
+    decay
+        Weight decay.
+    """
+
+    build: Callable[[int, int], keras.Model]
+    title: str
+    size: int
+    batch: int
+    rate: float
+    decay: float
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "compact": Architecture(compact_network, "compact separable CNN", 64, 64, 4e-3, 1e-3),
+    "separable": Architecture(separable_network, "separable CNN", 64, 64, 4e-3, 1e-3),
+    "inverted-residual": Architecture(inverted_residual_network, "inverted-residual CNN", 64, 64, 4e-3, 1e-3),
+    "two-convolution": Architecture(two_convolution_network, "two-convolution CNN", 64, 64, 1e-3, 1e-3),
+    "efficientnet-lite0": Architecture(_pretrained_lite, "EfficientNet-Lite0 from ImageNet", 96, 32, 8e-4, 2e-2),
+}
 
 
 @dataclass(frozen=True)
@@ -43,124 +105,111 @@ class ClassifierSettings:
 
     Attributes
     ----------
+    architecture
+        A name in `ARCHITECTURES`.
+    size
+        Input side in pixels; the architecture's own when None.
     epochs
-        Passes over the pictures.
+        Passes over the pictures; 0 only adjusts and calibrates the network to start from.
     batch
-        Pictures a step.
-    rate
-        Peak learning rate of AdamW.
-    decay
-        Weight decay.
+        Pictures a step; the architecture's own when None.
     balance
         Exponent on the class weights N / (C n_c): 0 leaves classes as common as they are, 1 makes them equal.
+    whole
+        Learn each picture twice: cut by its galaxy's box, as the device does, and as its survey framed it. The
+        augmentation's zoom reaches as far out as surveys frame, so this is for sets without boxes to speak of.
+    simulated
+        Simulated cutouts added to the training pictures.
+    pairs
+        Blended pairs of training pictures added as mergers; for schemes with that class.
+    trust
+        Share of a known class in what is learned where there are teachers.
+    adjust
+        Power of the classes' frequencies that is divided out of the trained network's probabilities (Menon et al. 2021,
+        post-hoc logit adjustment): 0 leaves them, 1 makes all classes as likely before the picture is seen.
+    augmentation
+        How pictures vary.
     seed
         Seed of initialisation, order and augmentation.
     """
 
+    architecture: str = "compact"
+    size: int | None = None
     epochs: int = 80
-    batch: int = 64
-    rate: float = 4e-3
-    decay: float = 1e-3
+    batch: int | None = None
     balance: float = 0.5
+    whole: bool = False
+    simulated: int = 0
+    pairs: int = 0
+    trust: float = 0.5
+    adjust: float = 0.0
+    augmentation: Augmentation = TELESCOPE
     seed: int = 0
 
+    @property
+    def network(self) -> Architecture:
+        """The architecture; `InputError` when there is none of that name."""
+        try:
+            return ARCHITECTURES[self.architecture]
+        except KeyError:
+            raise InputError(
+                f"no architecture called {self.architecture!r}", f"use one of: {', '.join(ARCHITECTURES)}"
+            ) from None
 
-_MARGIN = 1.3
-"""Training pictures reach this much further than a crop, so that turning and shifting brings in sky, not an edge."""
+
+@dataclass(frozen=True)
+class _Cutouts:
+    """Training pictures of one set.
+
+    Attributes
+    ----------
+    framed
+        ``(n, side, side, 3)`` uint8 RGB, cut by their galaxies' boxes, with a margin.
+    whole
+        The same as their survey framed them; none of them where that is not learned.
+    allowed
+        ``(n, classes)`` what their labels allow.
+    source
+        The set in words.
+    drawn
+        Whether the classes are certain, because the pictures were made to show them.
+    """
+
+    framed: View
+    whole: View
+    allowed: NDArray[np.float32]
+    source: str
+    drawn: bool = False
+
+    def with_whole(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows of the framed pictures, and again those of the whole ones."""
+        return np.concatenate([rows, rows[: len(self.whole)]])
 
 
-def augmented(picture: View, size: int, rng: np.random.Generator) -> View:
-    """A varied copy at `size` pixels: any rotation, zoom, shift, mirroring, blur, brightness, colour and noise.
+def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int32] | NDArray[np.float32]) -> float:
+    """Temperature that makes held-out labels most likely (Guo et al. 2017), from a fine grid over 0.3-5.
 
     Parameters
     ----------
-    picture
-        ``(h, w, 3)`` uint8 RGB, square, at least `size` pixels, framed with `_MARGIN`.
-    size
-        Side of the result.
-    rng
-        Source of chance.
+    probabilities
+        ``(n, classes)``.
+    labels
+        ``(n,)`` class indices, or ``(n, classes)`` candidates, 1 or 0.
     """
-    side = picture.shape[0]
-    zoom = _MARGIN * float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(0, 360)), zoom)
-    turn[:, 2] += rng.normal(0, side * 0.025, 2)
-    if rng.random() < 0.5:
-        turn[0] = -turn[0]
-        turn[0, 2] += side
-    varied = cv2.warpAffine(picture, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    if rng.random() < 0.4:
-        varied = cv2.GaussianBlur(varied, (0, 0), float(rng.uniform(0.5, 2.0)) * side / 128)
-    pixels = resize(varied, size, size).astype(np.float32)
-    pixels = 255 * (pixels / 255) ** np.float32(rng.uniform(0.8, 1.25))
-    pixels *= rng.uniform(0.9, 1.1, 3).astype(np.float32) * np.float32(rng.uniform(0.8, 1.2))
-    if rng.random() < 0.2:
-        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
-    if rng.random() < 0.4:
-        pixels += rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(1, 6))
-    return np.clip(pixels, 0, 255).astype(np.uint8)
-
-
-class CutoutBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches of augmented cutouts with class indices and weights."""
-
-    def __init__(
-        self, pictures: View, labels: NDArray[np.int32], size: int, weights: NDArray[np.float32], batch: int, seed: int
-    ) -> None:
-        super().__init__(workers=1)
-        self._pictures, self._labels, self._size = pictures, labels, size
-        self._weights, self._batch, self._seed = weights, batch, seed
-        self._epoch = 0
-        self._order = np.random.default_rng((seed, 0)).permutation(len(labels))
-
-    def __len__(self) -> int:
-        return max(1, len(self._labels) // self._batch)
-
-    def on_epoch_end(self) -> None:
-        """Shuffle anew."""
-        self._epoch += 1
-        self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._labels))
-
-    def __getitem__(
-        self, index: int
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.int32]], dict[str, NDArray[np.float32]]]:
-        chosen = self._order[index * self._batch : (index + 1) * self._batch]
-        rng = np.random.default_rng((self._seed, self._epoch, index))
-        pictures = np.stack([augmented(self._pictures[i], self._size, rng) for i in chosen])
-        labels = self._labels[chosen]
-        return pictures.astype(np.float32), {"probabilities": labels}, {"probabilities": self._weights[labels]}
-
-
-def class_weights(labels: NDArray[np.int32], classes: int, balance: float) -> NDArray[np.float32]:
-    """``(N / (C n_c)) ** balance`` for each class, scaled so that the mean weight of a picture is 1.
-
-    Raises
-    ------
-    DatasetError
-        A class has no picture.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if (counts == 0).any():
-        empty = ", ".join(str(i) for i in np.flatnonzero(counts == 0))
-        raise DatasetError(f"no training picture of class {empty}", "add pictures, or use a scheme without the class")
-    weights = (len(labels) / (classes * counts)) ** balance
-    return (weights / (weights * counts).sum() * len(labels)).astype(np.float32)
-
-
-def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """Temperature that makes held-out probabilities most likely (Guo et al. 2017), from a fine grid over 0.3-5."""
+    allowed = np.eye(probabilities.shape[1])[labels] if labels.ndim == 1 else labels
     grid = np.exp(np.linspace(np.log(0.3), np.log(5.0), 200))
-    rows = np.arange(len(labels))
-    costs = [-np.log(tempered(probabilities, float(t))[rows, labels]).mean() for t in grid]
+    costs = [-np.log((tempered(probabilities, float(t)) * allowed).sum(axis=1)).mean() for t in grid]
     return float(grid[int(np.argmin(costs))])
 
 
 def fit_classifier(
     model: Any,
-    train: tuple[View, NDArray[np.int32]],
-    validation: tuple[View, NDArray[np.int32]],
+    train: tuple[View, NDArray[np.float32]],
+    validation: tuple[View, NDArray[np.float32]],
+    weights: NDArray[np.float32],
     settings: ClassifierSettings,
     callbacks: Sequence[Any] = (),
+    state: Path | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place; the weights left in it are the averages over the last steps.
 
@@ -169,97 +218,185 @@ def fit_classifier(
     model
         Input ``image``, output ``probabilities``.
     train, validation
-        Pictures ``(n, side, side, 3)`` uint8 RGB and class indices ``(n,)``: for training framed with `_MARGIN`, for
-        validation as the device crops and at the input size.
+        Pictures ``(n, side, side, 3)`` uint8 RGB and targets ``(n, classes)`` as `edgegal.training.targets` reads them:
+        for training framed with the augmentation's margin, for validation as the device crops.
+    weights
+        ``(n,)`` weight of each training picture.
     settings
         How.
     callbacks
         Further Keras callbacks.
+    state
+        Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
 
     Returns
     -------
     dict
         Columns of the training log, one value an epoch.
     """
-    size = model.inputs[0].shape[1]
-    classes = model.output["probabilities"].shape[-1]
-    weights = class_weights(train[1], classes, settings.balance)
-    batches = CutoutBatches(*train, size, weights, settings.batch, settings.seed)
-    steps = len(batches) * settings.epochs
-    optimizer = averaged_adamw(settings.rate, settings.decay, steps)
+    size, network = model.inputs[0].shape[1], settings.network
+    batch = settings.batch or network.batch
+    batches = PictureBatches(*train, size, batch, settings.seed, settings.augmentation, weights)
     model.compile(
-        optimizer,
-        loss={"probabilities": "sparse_categorical_crossentropy"},
-        metrics={"probabilities": ["accuracy"]},
+        averaged_adamw(network.rate, network.decay, len(batches) * settings.epochs),
+        loss={"probabilities": candidate_crossentropy},
+        metrics={"probabilities": [keras.metrics.MeanMetricWrapper(candidate_hits, name="accuracy")]},
     )
-    history = model.fit(
-        batches,
-        validation_data=(validation[0].astype(np.float32), {"probabilities": validation[1]}),
-        epochs=settings.epochs,
-        verbose=2,
-        callbacks=list(callbacks),
-    ).history
-    return {name: [float(v) for v in values] for name, values in history.items()}
+    held = PictureBatches(*validation, size, batch, None)
+    return fit(model, batches, held, epochs=settings.epochs, state=state, callbacks=callbacks)
 
 
 def train_classifier(
-    data: PictureSet,
+    data: Sequence[PictureSet],
     scheme: LabelScheme,
     settings: ClassifierSettings,
-    simulated: int = 0,
-    size: int = 64,
+    teachers: Sequence[Teacher] = (),
+    start: Any | None = None,
     crop_scale: float = CROP_SCALE,
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
+    state: Path | None = None,
 ) -> tuple[Any, ClassifierDescription, dict[str, list[float]]]:
-    """Train a compact classifier on the training split and calibrate it on the validation split.
+    """Train a classifier on the training splits and calibrate it on the validation splits.
+
+    A label of another scheme tells what it can: see `edgegal.training.targets.candidates`. Training pictures of
+    galaxies that another of the sets tests on are left out.
 
     Parameters
     ----------
     data
-        Labelled cutouts.
+        Sets of cutouts.
     scheme
-        Their classes.
+        Classes of the network.
     settings
         How it is trained.
-    simulated
-        Simulated cutouts added to the training pictures; for scheme ``gz2-5class`` only.
-    size
-        Input side in pixels.
+    teachers
+        Trained classifiers of the same scheme whose opinions are learned, on unlabelled pictures too.
+    start
+        A trained classifier of the same architecture, of any scheme, to go on from.
     crop_scale
         Side of the crops over the longer side of their galaxies' boxes, here and on the device.
     stretch
         Stretch of the device.
     callbacks
         Further Keras callbacks.
+    state
+        Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
 
     Returns
     -------
     tuple
         The model, its description, and the training log.
+
+    Raises
+    ------
+    DatasetError
+        A set has no training or validation pictures with labels, or no picture may be of some class.
+    InputError
+        No such architecture, or labels of a set say nothing about `scheme`.
     """
+    settings = replace(settings, augmentation=settings.augmentation.for_scheme(scheme.mirror_safe))
+    network = settings.network
+    size = settings.size or network.size
     keras.utils.set_random_seed(settings.seed)
-    train, held = data.subset("train"), data.subset("val")
-    if not len(train) or not len(held):
-        raise DatasetError(f"{data.name} has {len(train)} training and {len(held)} validation pictures with labels")
-    side = 2 * size
-    pictures, labels = framed(train.pictures(), crop_scale * _MARGIN, side), train.labels
-    sources: tuple[str, ...] = (f"{data.name} (train, n={len(train)})",)
-    if simulated:
-        drawn, kinds = simulate_cutouts(simulated, settings.seed + 77, side, stretch, crop_scale * _MARGIN)
-        pictures, labels = np.concatenate([pictures, drawn]), np.concatenate([labels, kinds])
-        sources += (f"simulated cutouts (n={simulated})",)
-    model = separable_network(len(scheme.labels), size)
-    validation = (framed(held.pictures(), crop_scale, size), held.labels)
-    history = fit_classifier(model, (pictures, labels), validation, settings, callbacks)
+    model = network.build(len(scheme.labels), size)
+    if start is not None:
+        _take_weights(model, start)
+    data = without_leaks(data, data)
+    margin = settings.augmentation.margin
+    train = [_training(s, scheme, bool(teachers), crop_scale * margin, settings.whole, size) for s in data]
+    if settings.simulated:
+        train.append(_simulated(settings, scheme, stretch, crop_scale * margin, size))
+    if settings.pairs:
+        train.append(_pairs(settings, scheme, train))
+    pictures = np.concatenate([view for c in train for view in (c.framed, c.whole)])
+    allowed = np.concatenate([c.with_whole(c.allowed) for c in train])
+    _require_each_class(allowed, scheme)
+    groups = np.unique(allowed, axis=0, return_inverse=True)[1].ravel().astype(np.int32)
+    weights = class_weights(groups, int(groups.max()) + 1, settings.balance)[groups]
+    held = _held(data, scheme, crop_scale, size)
+    targets = allowed
+    if teachers:
+        targets = np.concatenate([_taught(c, teachers, scheme, settings, crop_scale * margin) for c in train])
+    history: dict[str, list[float]] = {}
+    if settings.epochs:
+        history = fit_classifier(model, (pictures, targets), held, weights, settings, callbacks, state)
+    if settings.adjust:
+        _adjust(model, predict(model, held[0]).mean(axis=0), settings.adjust)
+    calibration = calibrated(model, *held, crop_scale)
+    taught = f", taught by {len(teachers)} larger" if teachers else ""
     description = ClassifierDescription(
         labels=scheme.labels,
         scheme=scheme.name,
         preprocess=Preprocess(size, size, stretch, crop_scale),
-        temperature=fit_temperature(predict(model, validation[0]), validation[1]),
-        provenance=provenance(f"separable CNN, {size} px", model, [data], sources, settings.seed),
+        temperature=calibration["temperature"],
+        abstain_below=calibration["abstain_below"],
+        min_side_px=calibration["min_side_px"],
+        provenance=provenance(
+            f"{network.title}, {size} px{taught}", model, data, [c.source for c in train], settings.seed
+        ),
     )
     return model, description, history
+
+
+def _take_weights(model: Any, start: Any) -> None:
+    """Give `model` the weights of `start`; the last layer stays as it is where the classes are others."""
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        try:
+            layer.set_weights(start.get_layer(layer.name).get_weights())
+        except ValueError:
+            if layer is not model.layers[-2]:
+                raise InputError(
+                    f"the network to start from is another than {model.name} at {model.inputs[0].shape[1]} px",
+                    "give its --architecture",
+                ) from None
+
+
+def calibrated(
+    model: Any, pictures: View, allowed: NDArray[np.float32], crop_scale: float, target: float = 0.9
+) -> dict[str, float]:
+    """Temperature, ``abstain_below`` and ``min_side_px`` of a trained network, by their names in its description.
+
+    Parameters
+    ----------
+    model
+        The network.
+    pictures
+        ``(n, size, size, 3)`` uint8 RGB, held out, as the device crops them.
+    allowed
+        ``(n, classes)`` candidates, 1 or 0.
+    crop_scale
+        Of the crops.
+    target
+        Share of right answers that is asked for before an answer is given; thresholds are 0 where it is out of reach.
+    """
+    raw = predict(model, pictures)
+    temperature = fit_temperature(raw, allowed)
+    choice = choose_abstention(*_answers(tempered(raw, temperature), allowed), target=target)
+    _LOG.info("%s", choice)
+    below = choice.abstain_below or 0.0
+    single = allowed.sum(axis=1) == 1
+    sides = answers_by_side(
+        lambda crops: tempered(predict(model, crops), temperature),
+        pictures[single],
+        allowed[single].argmax(axis=1),
+        crop_scale,
+        below,
+    )
+    return {
+        "temperature": temperature,
+        "abstain_below": below,
+        "min_side_px": float(smallest_side(sides, target) or 0),
+    }
+
+
+def _adjust(model: Any, frequencies: NDArray[np.float32], power: float) -> None:
+    """Divide a power of the classes' frequencies, ``(classes,)``, out of the probabilities that `model` gives."""
+    logits = model.get_layer("logits")
+    kernel, bias = logits.get_weights()
+    logits.set_weights([kernel, bias - power * np.log(np.clip(frequencies, 1e-6, 1))])
 
 
 def predict(model: Any, pictures: View) -> NDArray[np.float32]:
@@ -268,3 +405,80 @@ def predict(model: Any, pictures: View) -> NDArray[np.float32]:
         model.predict(pictures.astype(np.float32), verbose=0)["probabilities"]
     )
     return found
+
+
+def _training(
+    data: PictureSet, scheme: LabelScheme, unlabelled: bool, scale: float, whole: bool, size: int
+) -> _Cutouts:
+    train = data.subset("train", labelled=not unlabelled)
+    if not unlabelled:
+        allowed = candidates(train.labels, data.scheme, scheme)
+        train = train.select(np.flatnonzero(~allowed.all(axis=1)))
+    if not len(train):
+        raise DatasetError(f"{data.name} has no training pictures with labels", "assign some to the split train")
+    side = max(_SIDE, size)
+    train, cutouts = train.read(side)
+    allowed = candidates(train.labels, data.scheme, scheme)
+    named = int((~allowed.all(axis=1)).sum())
+    rest = f", {len(train) - named} unlabelled" if unlabelled else ""
+    source = f"{data.name} (train, n={named}{rest})"
+    return _Cutouts(framed(cutouts, scale, side), cutouts if whole else cutouts[:0], allowed, source)
+
+
+def _simulated(
+    settings: ClassifierSettings, scheme: LabelScheme, stretch: Stretch, scale: float, size: int
+) -> _Cutouts:
+    drawn, kinds = simulate_cutouts(settings.simulated, settings.seed + 77, max(_SIDE, size), stretch, scale)
+    allowed = candidates(kinds, scheme_named("gz2-5class"), scheme)
+    return _Cutouts(drawn, drawn[:0], allowed, f"simulated cutouts (n={settings.simulated})", drawn=True)
+
+
+def _pairs(settings: ClassifierSettings, scheme: LabelScheme, train: Sequence[_Cutouts]) -> _Cutouts:
+    """Mergers made of pictures that are surely none."""
+    merger = scheme.index(_MERGER)
+    pictures = np.concatenate([c.framed[c.allowed[:, merger] == 0] for c in train])
+    drawn = blended_pairs(pictures, settings.pairs, settings.seed + 78)
+    allowed = np.tile(np.eye(len(scheme.labels), dtype=np.float32)[merger], (len(drawn), 1))
+    return _Cutouts(drawn, drawn[:0], allowed, f"blended pairs of these (n={settings.pairs})", drawn=True)
+
+
+def _held(
+    data: Sequence[PictureSet], scheme: LabelScheme, crop_scale: float, size: int
+) -> tuple[View, NDArray[np.float32]]:
+    """Labelled pictures of the validation splits, as the device crops them, and what their labels allow."""
+    read = [s.subset("val").read() for s in data]
+    allowed = np.concatenate([candidates(s.labels, s.scheme, scheme) for s, _ in read])
+    told = ~allowed.all(axis=1)
+    if not told.any():
+        names = ", ".join(s.name for s in data)
+        raise DatasetError(f"{names}: no validation pictures with labels", "assign some to the split val")
+    pictures = np.concatenate([framed(pictures, crop_scale, size) for _, pictures in read if len(pictures)])
+    return pictures[told], allowed[told]
+
+
+def _taught(
+    cutouts: _Cutouts, teachers: Sequence[Teacher], scheme: LabelScheme, settings: ClassifierSettings, scale: float
+) -> NDArray[np.float32]:
+    """What is learned of pictures with teachers: one opinion a galaxy, whole pictures included."""
+    if cutouts.drawn:
+        return cutouts.allowed
+    seen = opinions(teachers, cutouts.framed, scale, scheme.mirror_safe)
+    return cutouts.with_whole(soft_targets(cutouts.allowed, seen, settings.trust))
+
+
+def _require_each_class(allowed: NDArray[np.float32], scheme: LabelScheme) -> None:
+    told = allowed[~allowed.all(axis=1)]
+    empty = [label for label, column in zip(scheme.labels, told.T, strict=True) if not column.any()]
+    if empty:
+        raise DatasetError(
+            f"no training picture of class {', '.join(empty)}", "add pictures, or use a scheme without the class"
+        )
+
+
+def _answers(
+    probabilities: NDArray[np.float32], allowed: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Probabilities, and labels that the likeliest class equals just where it is allowed."""
+    chosen = probabilities.argmax(axis=1)
+    right = allowed[np.arange(len(allowed)), chosen] == 1
+    return probabilities, np.where(right, chosen, allowed.argmax(axis=1))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +19,8 @@ from edgegal.frames import View
 from edgegal.labels import SCHEMES
 from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
 from edgegal.preprocess import Preprocess, Stretch
+from edgegal.training.batches import EpochBatches, digest
+from edgegal.training.fit import fit
 from edgegal.training.losses import box_loss, focal_loss
 from edgegal.training.matching import dense_targets
 from edgegal.training.provenance import provenance
@@ -54,34 +57,33 @@ class DetectorSettings:
     seed: int = 0
 
 
-class FieldBatches(keras.utils.PyDataset):  # type: ignore[misc]
+class FieldBatches(EpochBatches):
     """Batches of fields turned by quarter turns, mirrored and varied in brightness, with dense targets."""
 
     def __init__(self, fields: Sequence[Field], spec: AnchorSpec, batch: int, seed: int, augment: bool) -> None:
-        super().__init__(workers=1)
+        super().__init__()
         size = fields[0].picture.shape[0]
         self._fields, self._spec, self._batch, self._augment = fields, spec, batch, augment
         self._grid = anchors.generate(spec, size, size)
-        self._seed, self._epoch = seed, 0
-        self._order = np.arange(len(fields))
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        if self._augment:
-            self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._fields))
+        self._seed = seed
 
     def __len__(self) -> int:
         # A short last batch would weigh its fields more.
         return max(1, len(self._fields) // self._batch) if self._augment else -(-len(self._fields) // self._batch)
 
-    def on_epoch_end(self) -> None:
-        """Shuffle anew."""
-        self._epoch += 1
-        self._shuffle()
+    def fingerprint(self) -> str:
+        """SHA-256 of fields, anchors, batch and seed."""
+        arrays = (a for field in self._fields for a in (field.picture, field.boxes, field.ignore))
+        return digest(arrays, self._spec, self._batch, self._seed, self._augment)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        chosen = self._order[index * self._batch : (index + 1) * self._batch]
-        rng = np.random.default_rng((self._seed, self._epoch, index))
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        count = len(self._fields)
+        return np.random.default_rng((self._seed, epoch)).permutation(count) if self._augment else np.arange(count)
+
+    def batch(self, epoch: int, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Pictures ``(b, size, size, 3)`` float32 0-255, and `dense_targets` by output."""
+        chosen = self._order(epoch)[index * self._batch : (index + 1) * self._batch]
+        rng = np.random.default_rng((self._seed, epoch, index))
         fields = [self._fields[i] for i in chosen]
         if self._augment:
             fields = [turned(field, rng) for field in fields]
@@ -124,6 +126,7 @@ def fit_detector(
     validation: Sequence[Field],
     settings: DetectorSettings,
     callbacks: Sequence[Any] = (),
+    state: Path | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place; the weights left in it are the averages over the last steps.
 
@@ -139,6 +142,8 @@ def fit_detector(
         How.
     callbacks
         Further Keras callbacks.
+    state
+        Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
 
     Returns
     -------
@@ -151,10 +156,7 @@ def fit_detector(
     optimizer = averaged_adamw(settings.rate, settings.decay, steps, clipnorm=5.0)
     model.compile(optimizer, loss={"boxes": box_loss, "scores": focal_loss})
     _LOG.info("%d fields, %d steps", len(train), steps)
-    history = model.fit(
-        batches, validation_data=held, epochs=settings.epochs, verbose=2, callbacks=list(callbacks)
-    ).history
-    return {name: [float(v) for v in values] for name, values in history.items()}
+    return fit(model, batches, held, epochs=settings.epochs, state=state, callbacks=callbacks)
 
 
 def train_detector(
@@ -165,6 +167,7 @@ def train_detector(
     alpha: float = 0.35,
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
+    state: Path | None = None,
 ) -> tuple[Any, DetectorDescription, dict[str, list[float]]]:
     """Compose fields from real and simulated galaxies, train a detector on them, and choose its score threshold.
 
@@ -182,6 +185,8 @@ def train_detector(
         Stretch of the device.
     callbacks
         Further Keras callbacks.
+    state
+        Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
 
     Returns
     -------
@@ -193,11 +198,11 @@ def train_detector(
     parts = {split: [s.subset(split, labelled=False) for s in cutouts] for split in ("train", "val")}
     composed = {}
     for split, count in (("train", fields), ("val", max(32, fields // 10))):
-        galaxies = [g for part in parts[split] for picture in part.pictures() if (g := isolate(picture)) is not None]
+        galaxies = [g for part in parts[split] for picture in part.read()[1] if (g := isolate(picture)) is not None]
         _LOG.info("%s: %d galaxies for %d fields", split, len(galaxies), count)
         seed = settings.seed if split == "train" else settings.seed + 1_000_003
         composed[split] = compose_fields(count, seed, size, stretch, galaxies)
-    history = fit_detector(model, ANCHORS, composed["train"], composed["val"], settings, callbacks)
+    history = fit_detector(model, ANCHORS, composed["train"], composed["val"], settings, callbacks, state)
     scheme = SCHEMES["galaxy"]
     description = DetectorDescription(
         labels=scheme.labels,

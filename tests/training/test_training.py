@@ -1,10 +1,12 @@
 """Losses, batches and whole small trainings, on TensorFlow and on JAX."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.host
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
-from edgegal.errors import DatasetError, InputError  # noqa: E402
+from edgegal.errors import InputError  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
 from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
@@ -44,18 +46,6 @@ def test_boxes_turn_with_their_picture() -> None:
         assert turned.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
 
-def test_class_weights_follow_the_published_formula() -> None:
-    labels = np.array([0] * 6 + [1] * 3 + [2], np.int32)
-    equal = classifier.class_weights(labels, 3, 1.0)
-    np.testing.assert_allclose(equal, np.array([10 / 18, 10 / 9, 10 / 3]), rtol=1e-6)
-    np.testing.assert_allclose(classifier.class_weights(labels, 3, 0.0), 1)
-
-
-def test_an_empty_class_is_an_error() -> None:
-    with pytest.raises(DatasetError, match="class 1"):
-        classifier.class_weights(np.array([0, 0, 2], np.int32), 3, 0.5)
-
-
 def test_temperature_is_recovered() -> None:
     """Labels drawn from known probabilities, then sharpened: the fitted temperature undoes the sharpening."""
     rng = np.random.default_rng(0)
@@ -64,14 +54,6 @@ def test_temperature_is_recovered() -> None:
     labels = np.array([rng.choice(3, p=p) for p in true], np.int32)
     sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
     assert classifier.fit_temperature(sharp.astype(np.float32), labels) == pytest.approx(2.0, rel=0.1)
-
-
-def test_augmentation_keeps_kind_and_shape() -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (128, 128, 3)).astype(np.uint8)
-    varied = [classifier.augmented(picture, 64, np.random.default_rng(s)) for s in range(8)]
-    assert all(v.shape == (64, 64, 3) and v.dtype == np.uint8 for v in varied)
-    assert len({v.tobytes() for v in varied}) == 8
 
 
 def test_networks_have_the_shapes_they_state() -> None:
@@ -127,8 +109,6 @@ def test_a_detector_learns_one_field() -> None:
 
 
 def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
-    import cv2
-
     from edgegal.data import open_dataset
     from edgegal.data.simulated import simulate_cutouts
     from edgegal.labels import SCHEMES
@@ -142,8 +122,8 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(folder / f"{i}.png"), pictures[i][..., ::-1])
     data = open_dataset(f"folder:{tmp_path / 'set'}", "gz2-5class")
-    settings = classifier.ClassifierSettings(epochs=2, batch=10)
-    model, description, history = classifier.train_classifier(data, scheme, settings, simulated=10, size=32)
+    settings = classifier.ClassifierSettings(size=32, epochs=2, batch=10, simulated=10)
+    model, description, history = classifier.train_classifier([data], scheme, settings)
     assert len(history["loss"]) == 2
     assert description.labels == scheme.labels
     assert description.temperature > 0
@@ -153,6 +133,35 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     assert read == description
     crops = pictures[:3, :32, :32]
     np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
+
+
+def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
+    """One network learns three classes, one goes on from it with two; judged where both can be."""
+    from edgegal.data import open_dataset
+    from edgegal.data.simulated import simulate_cutouts
+    from edgegal.labels import SCHEMES
+    from edgegal.models.artefact import load_trained, save_trained
+    from edgegal.training.evaluation import report_trained
+
+    pictures, labels = simulate_cutouts(45, 0, 48, Stretch(), 1.4)
+    names = SCHEMES["gz2-5class"].labels
+    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        folder = tmp_path / "set" / ("train", "val", "test")[i // 15] / names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{i}.png"), picture[..., ::-1])
+    name = f"folder:{tmp_path / 'set'}"
+    data = open_dataset(name, "gz2-5class")
+    folders, start = [], None
+    for seed in (0, 1):
+        settings = classifier.ClassifierSettings(size=32, epochs=1, batch=5, seed=seed)
+        model, description, history = classifier.train_classifier([data], data.scheme, settings, start=start)
+        folders.append(save_trained(model, description, tmp_path / f"model{seed}", history))
+        start = load_trained(folders[0])[0]
+    page = report_trained(folders, [name], tmp_path / "report", "h4")
+    (run,) = json.loads(page.with_suffix(".json").read_text())["comparison"]["runs"]
+    assert run["results"] == 2
+    assert run["parameters"] > 10_000
+    assert set(run["figures"]) >= {"accuracy", "balanced_accuracy"}
 
 
 def test_one_step_on_jax() -> None:
@@ -173,10 +182,10 @@ fields = compose_fields(2, 0, 64, Stretch())
 log = fit_detector(ssdlite_mobilenet_v2(64), ANCHORS, fields, fields, DetectorSettings(epochs=1, batch=2))
 assert np.isfinite(log["loss"]).all()
 pictures = np.zeros((4, 64, 64, 3), np.uint8)
-labels = np.array([0, 1, 0, 1], np.int32)
+targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
 held = pictures[:, :32, :32]
 settings = ClassifierSettings(epochs=1, batch=4)
-log = fit_classifier(separable_network(2, 32), (pictures, labels), (held, labels), settings)
+log = fit_classifier(separable_network(2, 32), (pictures, targets), (held, targets), np.ones(4, np.float32), settings)
 assert np.isfinite(log["loss"]).all()
 print(keras.backend.backend())
 """
@@ -184,3 +193,15 @@ print(keras.backend.backend())
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-1] == "jax"
+
+
+def test_adjusting_divides_the_frequencies_out() -> None:
+    model = separable_network(3, 32, widths=(8, 8), repeats=1)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    before = classifier.predict(model, pictures)
+    frequencies = np.array([0.5, 0.4, 0.1], np.float32)
+    classifier._adjust(model, frequencies, 1.0)
+    wanted = before / frequencies
+    np.testing.assert_allclose(
+        classifier.predict(model, pictures), wanted / wanted.sum(axis=1, keepdims=True), rtol=1e-4
+    )

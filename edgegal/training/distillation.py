@@ -1,0 +1,100 @@
+"""A compact network learns what larger ones see (Hinton et al. 2015), in pictures that nobody labelled too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from edgegal.frames import View
+from edgegal.training.batches import PictureBatches
+
+__all__ = ["Teacher", "opinions", "soft_targets"]
+
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained classifier.
+
+    Attributes
+    ----------
+    model
+        The Keras model, of any input size.
+    crop_scale
+        Side of the crops it was trained on over the longer side of their galaxies' boxes.
+    """
+
+    model: Any
+    crop_scale: float
+
+
+def opinions(
+    teachers: Sequence[Teacher], pictures: View, scale: float, mirror_safe: bool = True
+) -> NDArray[np.float32]:
+    """What the teachers think of pictures, as they are and turned: the normalised geometric mean.
+
+    Parameters
+    ----------
+    teachers
+        Of one scheme.
+    pictures
+        ``(n, side, side, 3)`` uint8 RGB. Each teacher sees as much of the middle as it was trained on.
+    scale
+        Side of the pictures over the longer side of their galaxies' boxes.
+    mirror_safe
+        Whether a mirrored picture keeps its label; the turned ones are then mirrored too.
+
+    Returns
+    -------
+    NDArray
+        ``(n, classes)``.
+    """
+    logs = []
+    for teacher in teachers:
+        seen = _middle(pictures, teacher.crop_scale / scale)
+        turned = np.rot90(seen[:, :, ::-1] if mirror_safe else seen, axes=(1, 2))
+        logs += [np.log(np.clip(_predicted(teacher.model, view), _LEAST, 1)) for view in (seen, turned)]
+    mean = np.exp(np.mean(logs, axis=0))
+    together: NDArray[np.float32] = (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)
+    return together
+
+
+def _middle(pictures: View, share: float) -> View:
+    """The middle square of pictures; all where they do not reach as far as `share`."""
+    side = pictures.shape[1]
+    edge = max(0, round(side * (1 - share) / 2))
+    return pictures[:, edge : side - edge, edge : side - edge]
+
+
+def _predicted(teacher: Any, pictures: View) -> NDArray[np.float32]:
+    size = teacher.inputs[0].shape[1]
+    # The batches resize as they go: all pictures as float32 would fill the memory.
+    batches = PictureBatches(pictures, np.zeros(len(pictures), np.int32), size, 128, None)
+    found: NDArray[np.float32] = ops.convert_to_numpy(teacher.predict(batches, verbose=0)["probabilities"])
+    return found
+
+
+def soft_targets(
+    candidates: NDArray[np.float32], opinions: NDArray[np.float32], trust: float = 0.5
+) -> NDArray[np.float32]:
+    """Distributions to learn: the opinions within what the labels allow, mixed with the label where it is one class.
+
+    Parameters
+    ----------
+    candidates
+        ``(n, classes)`` classes that the labels allow, 1 or 0.
+    opinions
+        ``(n, classes)``.
+    trust
+        Share of the label in the mixture.
+    """
+    allowed = candidates * np.clip(opinions, _LEAST, 1)
+    within = allowed / allowed.sum(axis=1, keepdims=True)
+    # The opinion about a picture whose class is known also tells how near other classes are.
+    known = candidates.sum(axis=1, keepdims=True) == 1
+    mixed: NDArray[np.float32] = np.where(known, trust * candidates + (1 - trust) * opinions, within).astype(np.float32)
+    return mixed
