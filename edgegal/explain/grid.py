@@ -8,10 +8,9 @@ the cells half a pixel of its input towards the bottom right, and unpadded ones 
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import layers
 
-__all__ = ["Grid", "grid_of"]
+__all__ = ["PIXELS", "Grid", "after"]
 
 _WINDOWED = (
     layers.Conv2D,
@@ -38,30 +37,33 @@ class Grid:
     step: float
 
 
-def grid_of(model: keras.Model, layer: str) -> Grid:
-    """Grid of the maps that a layer gives: centres of the receptive fields (Araujo et al. 2019).
+PIXELS = Grid(0.5, 1.0)
+"""The grid of the picture itself."""
 
-    Convolutions and poolings of a network without branches of different stride, square and alike in both axes; other
-    layers are taken to keep the grid.
+
+def after(layer: Any, grid: Grid, extent: int) -> Grid:
+    """Grid of what a layer gives: centres of the receptive fields (Araujo et al. 2019).
+
+    Convolutions, poolings and zero padding, square and alike in both axes; other layers are taken to keep the grid.
+
+    Parameters
+    ----------
+    layer
+        A Keras layer.
+    grid
+        Of its input.
+    extent
+        Cells of its input along an axis.
     """
-    start, step = 0.5, 1.0
-    for each in model.layers:
-        if isinstance(each, _WINDOWED):
-            window, stride, before = _window(each)
-            start += step * ((window - 1) / 2 - before)
-            step *= stride
-        if each.name == layer:
-            break
-    return Grid(start, step)
-
-
-def _window(layer: Any) -> tuple[int, int, int]:
-    """Cells covered, stride, and padding before the first, along one axis."""
+    if isinstance(layer, layers.ZeroPadding2D):
+        return Grid(grid.start - grid.step * int(layer.padding[0][0]), grid.step)
+    if not isinstance(layer, _WINDOWED):
+        return grid
     size = layer.kernel_size if hasattr(layer, "kernel_size") else layer.pool_size
-    window, stride, extent = int(size[0]), int(layer.strides[0]), int(layer.input.shape[1])
+    window, stride = int(size[0]), int(layer.strides[0])
     if hasattr(layer, "dilation_rate"):
         window = (window - 1) * int(layer.dilation_rate[0]) + 1
-    if layer.padding == "valid":
-        return window, stride, 0
-    cells = -(-extent // stride)
-    return window, stride, max((cells - 1) * stride + window - extent, 0) // 2
+    before = 0
+    if layer.padding == "same":
+        before = max((-(-extent // stride) - 1) * stride + window - extent, 0) // 2
+    return Grid(grid.start + grid.step * ((window - 1) / 2 - before), grid.step * stride)

@@ -8,10 +8,11 @@ import pytest
 from keras import layers
 
 from edgegal.errors import InputError
-from edgegal.explain.gradcam import feature_layers, grad_cam
+from edgegal.explain.gradcam import grad_cam
 from edgegal.frames import View
 from edgegal.models.classifier import separable_network
 from edgegal.models.course import two_convolution_network
+from edgegal.models.vgg16 import vgg16_network
 
 pytestmark = pytest.mark.host
 
@@ -94,16 +95,60 @@ def test_our_networks_are_looked_into_at_their_last_rectified_maps(
     np.testing.assert_allclose(maps.probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_a_layer_can_be_chosen_and_an_unknown_one_is_named(averaging: keras.Model, noise: View) -> None:
-    assert feature_layers(averaging) == ("rescale", "conv")
-    assert grad_cam(averaging, noise, "rescale").heat.shape == (3, 12, 12)
-    with pytest.raises(InputError, match="pool") as caught:
-        grad_cam(averaging, noise, "pool")
-    assert "rescale, conv" in caught.value.mend
+def test_a_layer_can_be_chosen_and_an_unknown_one_is_answered_with_all(averaging: keras.Model, noise: View) -> None:
+    assert grad_cam(averaging, noise, "conv").heat.shape == (3, 10, 10)
+    # Neither the picture before the first convolution nor what has no cells is a map.
+    for name in ("rescale", "pool", "no_such_layer"):
+        with pytest.raises(InputError, match=name) as caught:
+            grad_cam(averaging, noise, name)
+        assert caught.value.mend == "use one of: conv"
 
 
-def test_a_layer_beside_a_shortcut_is_refused(noise: View) -> None:
-    model = separable_network(3, 32)
-    pictures = np.zeros((1, 32, 32, 3), np.uint8)
-    with pytest.raises(InputError, match="goes around"):
-        grad_cam(model, pictures, "level1_block1_pointwise")
+def test_networks_without_maps_are_refused() -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    dense = keras.Model(image, {"probabilities": layers.Dense(2, activation="softmax")(x)}, name="dense_only")
+    with pytest.raises(InputError, match="dense_only has no convolution"):
+        grad_cam(dense, np.zeros((1, 8, 8, 3), np.uint8))
+    x = layers.Flatten()(layers.Conv2D(4, 8)(image))
+    single = keras.Model(image, {"probabilities": layers.Dense(2, activation="softmax")(x)})
+    with pytest.raises(InputError, match="have one cell"):
+        grad_cam(single, np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_beside_a_shortcut_a_map_shows_what_goes_through_the_layer() -> None:
+    """The closed form of a network that adds a convolution's maps to its input's: the shortcut has no part in it."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((10, 10, 3), name="image")
+    stem = layers.Conv2D(4, 3, activation="relu", padding="same", name="stem")(image)
+    inner = layers.Conv2D(4, 3, activation="relu", padding="same", name="inner")(stem)
+    x = layers.GlobalAveragePooling2D()(layers.Add(name="add")([stem, inner]))
+    model = keras.Model(image, {"probabilities": layers.Dense(3, activation="softmax", name="dense")(x)})
+    # Faint: a sure network's probabilities are rounded, and the closed form with them.
+    picture = np.random.default_rng(0).integers(0, 3, (1, 10, 10, 3)).astype(np.uint8)
+    maps = grad_cam(model, picture, "inner")
+    features = keras.ops.convert_to_numpy(keras.Model(image, inner)(picture.astype(np.float32)))[0]
+    kernel = keras.ops.convert_to_numpy(model.get_layer("dense").kernel)
+    expected = np.maximum(features @ (kernel[:, maps.classes[0]] - kernel @ maps.probabilities[0]), 0)
+    assert expected.max() > 0
+    np.testing.assert_allclose(maps.heat[0], expected / expected.max(), atol=1e-4)
+
+
+def test_layers_of_a_model_inside_the_model_are_reached(averaging: keras.Model, noise: View) -> None:
+    base = keras.Model(averaging.inputs, averaging.get_layer("conv").output, name="base")
+    image = keras.Input((12, 12, 3), name="image")
+    x = averaging.get_layer("probabilities")(averaging.get_layer("pool")(base(image)))
+    outer = keras.Input((12, 12, 3), name="image")
+    nested = keras.Model(outer, keras.Model(image, {"probabilities": x}, name="net")(outer))
+    inside, flat = grad_cam(nested, noise), grad_cam(averaging, noise)
+    assert inside.layer == "net/base/conv"
+    np.testing.assert_allclose(inside.heat, flat.heat, atol=1e-5)
+    assert inside.grid == flat.grid
+    assert grad_cam(nested, noise, "conv").layer == "net/base/conv"
+
+
+def test_vgg_is_looked_into_at_its_last_convolution() -> None:
+    model = vgg16_network(3, 48, weights="none")
+    maps = grad_cam(model, np.random.default_rng(0).integers(0, 256, (1, 48, 48, 3)).astype(np.uint8))
+    assert maps.layer == "block5_conv3"
+    assert maps.heat.shape == (1, 3, 3)

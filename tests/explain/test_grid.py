@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from edgegal.explain.grid import grid_of
+from edgegal.explain.grid import Grid
+from edgegal.explain.probe import survey
 
 pytestmark = pytest.mark.host
 
@@ -15,7 +16,7 @@ def _centroid(model: keras.Model, layer: str, cell: int) -> float:
     """Centre, along the rows, of the pixels that one cell of a map depends on; kernels must be constant."""
     until = keras.Model(model.inputs[0], model.get_layer(layer).output)
     picture = tf.ones((1, *model.inputs[0].shape[1:]))
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(picture)
         value = until(picture)[0, cell, cell, 0]
     rows = tape.gradient(value, picture).numpy()[0].sum(axis=(1, 2))
@@ -32,6 +33,21 @@ def test_a_cell_lies_where_its_gradient_comes_from(size: int, padding: str) -> N
     x = layers.ReLU(name="d")(x)
     x = layers.Conv2D(1, 3, dilation_rate=2, padding="same", kernel_initializer="ones", name="e")(x)
     model = keras.Model(image, x)
-    for layer in "abcde":
-        grid, cell = grid_of(model, layer), model.get_layer(layer).output.shape[1] // 2
-        assert grid.start + cell * grid.step == pytest.approx(_centroid(model, layer, cell), abs=1e-3)
+    for site in survey(model):
+        assert site.grid.start + site.shape[0] // 2 * site.grid.step == pytest.approx(
+            _centroid(model, site.path, site.shape[0] // 2), abs=1e-3
+        )
+
+
+def test_a_shortcut_with_a_stride_of_its_own_is_counted_once() -> None:
+    image = keras.Input((32, 32, 1), name="image")
+    padded = layers.ZeroPadding2D(1)(image)
+    main = layers.Conv2D(1, 3, strides=2, kernel_initializer="ones", name="main")(padded)
+    # A convolution of one pixel would do, but TensorFlow's fast kernels crash on its gradient.
+    short = layers.AveragePooling2D(1, strides=2, name="short")(image)
+    x = layers.Add(name="add")([main, short])
+    model = keras.Model(image, layers.AveragePooling2D(2, name="pool")(x))
+    grids = {site.path: site.grid for site in survey(model)}
+    assert grids["main"] == grids["short"] == grids["add"] == Grid(0.5, 2)
+    assert grids["pool"] == Grid(1.5, 4)
+    assert _centroid(model, "pool", 3) == pytest.approx(1.5 + 3 * 4)
