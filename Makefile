@@ -41,6 +41,8 @@ CHECKED := $(PACKAGES) tests constraints
 # One thread per test process: the same figures everywhere, and no fight for two cores.
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# With oneDNN, TensorFlow 2.21 can corrupt its heap in the gradient of a strided 1x1 convolution.
+export TF_ENABLE_ONEDNN_OPTS ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # $(1) interpreter, $(2) environment, $(3) extras, $(4) pins. The build backend comes first and pinned, so that nothing
@@ -83,11 +85,11 @@ lint: .venv/.installed
 
 # -v against the -q of pyproject.toml gives the closing line with the counts; -rs says what was skipped and why.
 test-host: .venv/.installed
-	.venv/bin/python -m pytest -v -rs -m 'not peers' --durations=10
+	.venv/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not peers' --durations=10
 
 test-legacy: .venv-legacy/.installed
 	.venv-legacy/bin/python -c 'import sys, numpy; print("device path on Python", sys.version.split()[0], "numpy", numpy.__version__)'
-	.venv-legacy/bin/python -m pytest -v -rs -m 'not host and not peers'
+	.venv-legacy/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not host and not peers'
 
 test-realsky: .venv/.installed
 	@test -d "$${EDGEGAL_SHARED_DATA:-../shared/data}" || { echo 'no shared pictures: set EDGEGAL_SHARED_DATA' >&2; exit 1; }
@@ -101,12 +103,15 @@ bench: .venv/.installed
 	.venv/bin/edgegal bench --out out/bench
 
 ZOO := build/zoo
+ZOO_SETS := --data gz2_kaggle_5class --data gz1_6class --scheme galaxy6
 zoo: .venv/.installed
-	OMP_NUM_THREADS= .venv/bin/edgegal train classifier --data gz2_kaggle_5class --simulated 600 --epochs 140 --out $(ZOO)/classifier
+	OMP_NUM_THREADS= .venv/bin/edgegal train classifier $(ZOO_SETS) --architecture efficientnet-lite0 --epochs 12 --out $(ZOO)/teacher
+	OMP_NUM_THREADS= .venv/bin/edgegal train classifier $(ZOO_SETS) --teacher $(ZOO)/teacher --epochs 70 --balance 0.75 --adjust 0.2 --simulated 500 --pairs 500 --out $(ZOO)/classifier
 	OMP_NUM_THREADS= .venv/bin/edgegal train detector --data gz2_kaggle_5class --fields 6000 --epochs 8 --out $(ZOO)/detector
 	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --record
+	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz1_6class --scheme h4 --record
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 pins:

@@ -36,13 +36,14 @@ CORE = {
 ABOVE: Mapping[str, set[str]] = {
     "benchmarks": set(),
     "data": set(),
-    "demo": {"benchmarks", "device"},
+    "demo": {"benchmarks", "device", "reports"},
     "device": set(),
     "doctor": {"device"},
     "explain": {"models"},
     "export": {"data", "models", "training"},
     "models": set(),
-    "training": {"data", "models"},
+    "reports": set(),
+    "training": {"data", "models", "reports"},
     "tuner": {"data", "models", "training"},
 }
 TOP = {"cli", "__main__"}
