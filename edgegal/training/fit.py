@@ -126,7 +126,18 @@ def fit(
         # The order matters: a loss that is no number stops everything, and the state is written when all have seen it.
         callbacks=[_Divergence(state), *kept, *callbacks, log],
     )
+    _part_from_averages(model)
     return log.history
+
+
+def _part_from_averages(model: Any) -> None:
+    """Give the weights memory of their own.
+
+    On JAX they share that of the optimizer's averages after training, and the first prediction gives it away: the model
+    could then predict, but not be saved.
+    """
+    for variable in model.trainable_variables:
+        variable.assign(ops.copy(variable))
 
 
 def _stream(batches: EpochBatches, first: int, epochs: int) -> Iterator[tuple[Any, ...]]:

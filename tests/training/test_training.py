@@ -164,10 +164,10 @@ def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
     assert set(run["figures"]) >= {"accuracy", "balanced_accuracy"}
 
 
-def test_one_step_on_jax() -> None:
+def test_one_step_on_jax(tmp_path: Path) -> None:
     """Models and losses are backend-neutral: one training step of each network in a process of its own.
 
-    The tests above train both on TensorFlow.
+    What was trained there predicts, and can be saved after it has. The tests above train both on TensorFlow.
     """
     script = """
 import numpy as np
@@ -175,9 +175,9 @@ from edgegal.data.fields import compose_fields
 from edgegal.models.classifier import separable_network
 from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
 from edgegal.preprocess import Stretch
-from edgegal.training.classifier import ClassifierSettings, fit_classifier
+from edgegal.training.classifier import ClassifierSettings, fit_classifier, predict
 from edgegal.training.detector import DetectorSettings, fit_detector
-import keras
+import keras, sys
 fields = compose_fields(2, 0, 64, Stretch())
 log = fit_detector(ssdlite_mobilenet_v2(64), ANCHORS, fields, fields, DetectorSettings(epochs=1, batch=2))
 assert np.isfinite(log["loss"]).all()
@@ -185,12 +185,17 @@ pictures = np.zeros((4, 64, 64, 3), np.uint8)
 targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
 held = pictures[:, :32, :32]
 settings = ClassifierSettings(epochs=1, batch=4)
-log = fit_classifier(separable_network(2, 32), (pictures, targets), (held, targets), np.ones(4, np.float32), settings)
+model = separable_network(2, 32)
+log = fit_classifier(model, (pictures, targets), (held, targets), np.ones(4, np.float32), settings)
 assert np.isfinite(log["loss"]).all()
+before = predict(model, held)
+model.save(sys.argv[1])
+assert np.array_equal(predict(keras.saving.load_model(sys.argv[1], compile=False), held), before)
 print(keras.backend.backend())
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, "-c", script, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-1] == "jax"
 
