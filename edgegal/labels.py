@@ -78,6 +78,7 @@ SCHEMES: Mapping[str, LabelScheme] = {
             "Lintott et al. 2011, Galaxy Zoo 1",
             mirror_safe=False,
         ),
+        LabelScheme("gz1-disks", ("disk",), "spirals of Galaxy Zoo 1, those seen edge-on among them"),
         LabelScheme(
             "galaxy6",
             ("round", "in-between", "cigar", "edge-on", "spiral", "merger"),
@@ -189,6 +190,7 @@ _MAPS: Mapping[tuple[str, str], Mapping[str, str]] = {
         for name, pairs in (("gz2-5class", _FIVE_TO_H4), ("galaxy6", _SIX_TO_H4), ("gz1-6class", _SIX_CLASSES_TO_H4))
     },
     ("h4", "gz-smooth-featured"): _H4_TO_FEATURED,
+    ("gz1-disks", "gz-smooth-featured"): {"disk": "featured"},
     ("gz-second-level", "gz-second-level-4"): {label: label for label in _SECOND_LEVEL[1:5]},
 }
 

@@ -22,6 +22,7 @@ MAPPED = [
     ("gz2-5class", "gz-smooth-featured"),
     ("gz1-6class", "gz-smooth-featured"),
     ("h4", "gz-smooth-featured"),
+    ("gz1-disks", "gz-smooth-featured"),
     *((name, name) for name in SCHEMES),
 ]
 

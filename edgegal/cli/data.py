@@ -1,6 +1,6 @@
 """`edgegal data`: what there is to train on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +43,13 @@ def list_sets(as_json: bool = _JSON) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(s) for s in listed]))
         return
-    rows = [[s.name, s.state, str(s.n) if s.n else "-", ", ".join(s.labels), s.source] for s in listed]
+    rows = [[s.name, s.state, str(s.n) if s.n else "-", _in_short(s.labels), s.source] for s in listed]
     print_table(["name", "state", "pictures", "labels", "source"], rows)
+
+
+def _in_short(labels: Sequence[str]) -> str:
+    """All of a few labels, the first of many and how many there are."""
+    return ", ".join(labels) if len(labels) <= 6 else f"{', '.join(labels[:3])} ... ({len(labels)})"
 
 
 @app.command()

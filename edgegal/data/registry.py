@@ -158,6 +158,14 @@ DATASETS: Mapping[str, Dataset] = {
             shared=True,
         ),
         Dataset(
+            "gz1_disks_120",
+            "gz1-disks",
+            "SDSS DR12 colour cutouts of one field of view, 24 arcsec; Galaxy Zoo 1, Lintott et al. 2011: disks alone",
+            partial(_shared, scheme="gz1-disks", aliases={"gz1_spiral_incl_edge_on": "disk"}),
+            ("labels.csv",),
+            shared=True,
+        ),
+        Dataset(
             "galaxy10_sdss",
             "galaxy10-sdss",
             "SDSS gri cutouts, 69 px; Galaxy Zoo 2 votes, Leung & Bovy 2018",

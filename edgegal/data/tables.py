@@ -4,7 +4,7 @@ import csv
 import gzip
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -86,8 +86,8 @@ def read_csv(
 
     The CSV names its columns in the first line: ``file``; ``label_name`` or else ``label``, the class by name, empty
     where unlabelled; ``split``, else `assign_splits` gives one; ``object``, where several pictures show one; ``bad``,
-    1 for a picture to leave out; ``dup_*``, the id of the same galaxy in another set; ``ra`` and ``dec`` in degrees. An
-    id is the file's name without folder and suffix. The pictures lie in the one zip beside the CSV, or else as files
+    1 for a picture to leave out; ``dup_*``, the id of the same galaxy in another set; ``ra`` and ``dec``, or ``ra_deg``
+    and ``dec_deg``, in degrees. An id is the file's name without folder and suffix. The pictures lie in the one zip beside the CSV, or else as files
     relative to the CSV's folder or to a folder in it.
 
     Parameters
@@ -129,7 +129,7 @@ def read_csv(
         files=files,
         store=_store_beside(path, files),
         objects=tuple(row["object"] for row in rows) if "object" in columns else (),
-        positions=_positions(rows) if {"ra", "dec"} <= set(columns) else None,
+        positions=_positions(rows, columns),
         skipped=(bad,) if bad.names else (),
     )
     return complete(table, shares, [row["split"] for row in rows] if "split" in columns else None, bad.names)
@@ -186,8 +186,11 @@ def _number(cell: str) -> float:
         return float("nan")
 
 
-def _positions(rows: Sequence[Mapping[str, str]]) -> NDArray[np.float64]:
-    return np.array([numbers((row["ra"], row["dec"])) for row in rows], np.float64)
+def _positions(rows: Sequence[Mapping[str, str]], columns: Collection[str]) -> NDArray[np.float64] | None:
+    for ra, dec in (("ra", "dec"), ("ra_deg", "dec_deg")):
+        if ra in columns and dec in columns:
+            return np.array([numbers((row[ra], row[dec])) for row in rows], np.float64)
+    return None
 
 
 def picture_store(folder: Path, archive: str, unpacked: str) -> Store:

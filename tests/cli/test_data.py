@@ -26,7 +26,7 @@ def run(*arguments: str) -> str:
 def test_list_names_the_shared_sets() -> None:
     listed = json.loads(run("list", "--json"))
     names = [s["name"] for s in listed]
-    assert names[:2] == ["gz1_6class", "gz2_kaggle_5class"]
+    assert names[:3] == ["gz1_6class", "gz2_kaggle_5class", "gz1_disks_120"]
     assert {"galaxy10_sdss", "galaxy10_decals", "gz_challenge", "gz2_hart16", "efigi", "nair_abraham"} < set(names)
     assert all(s["name"] in run("list") for s in listed)
 

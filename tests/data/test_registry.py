@@ -89,6 +89,10 @@ def test_the_shared_sets_are_those_the_figures_speak_of() -> None:
     assert len(open_dataset("gz1_6class", "h4").subset("test")) == 954
     assert sum(count for row in counts(gz1).values() for count in row.values()) == 6662
     assert sum(counts(gz2)[NO_LABEL].values()) == 4720
+    disks = open_dataset("gz1_disks_120")
+    assert len(disks) == sum(counts(disks)["disk"].values()) == 7341
+    assert disks.positions is not None
+    assert disks.positions[0].tolist() == [1.67104, -8.74608]
 
 
 @marked

@@ -25,6 +25,10 @@ def test_a_label_of_the_networks_own_scheme_allows_one_class() -> None:
     assert rows([0, 5], "galaxy6", "galaxy6") == [["round"], ["merger"]]
 
 
+def test_a_disk_is_a_spiral_or_seen_edge_on() -> None:
+    assert rows([0], "gz1-disks", "galaxy6") == [["edge-on", "spiral"]]
+
+
 def test_a_finer_label_is_mapped() -> None:
     assert rows([2, 4], "gz2-5class", "h4") == [["smooth"], ["spiral"]]
 
