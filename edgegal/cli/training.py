@@ -59,20 +59,27 @@ def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json:
 
 
 def teachers(folders: Sequence[Path], scheme: "LabelScheme") -> list["Teacher"]:
-    """The trained classifiers in `folders`; `InputError` when one does not know the classes of `scheme`."""
+    """The trained classifiers in `folders`; `InputError` when the classes of one do not map to those of `scheme`."""
     from edgegal.bundle.manifest import ClassifierDescription
+    from edgegal.labels import label_map
+    from edgegal.labels import scheme as scheme_named
     from edgegal.models.artefact import load_trained
     from edgegal.training.distillation import Teacher
 
     found = []
     for folder in folders:
         model, description = load_trained(folder)
-        if not isinstance(description, ClassifierDescription) or description.labels != scheme.labels:
+        try:
+            if not isinstance(description, ClassifierDescription):
+                raise InputError(f"{folder} is no classifier")
+            theirs = scheme if description.labels == scheme.labels else scheme_named(description.scheme)
+            label_map(theirs, scheme)
+        except InputError as error:
             raise InputError(
                 f"{folder} cannot teach {scheme.name}: its classes are {', '.join(description.labels)}",
                 f"train it with --scheme {scheme.name}",
-            )
-        found.append(Teacher(model, description.preprocess.crop_scale))
+            ) from error
+        found.append(Teacher(model, description.preprocess.crop_scale, theirs))
     return found
 
 

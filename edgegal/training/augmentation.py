@@ -104,13 +104,13 @@ TELESCOPE = Augmentation(
     brightness=0.2,
     gamma=1.25,
     colour=0.1,
-    saturation=(0.7, 1.2),
-    grey=0.1,
+    saturation=(0.5, 1.3),
+    grey=0.15,
     chance=0.25,
     background=10,
-    blur=0.8,
-    resolution=2.0,
-    noise=5,
+    blur=1.2,
+    resolution=2.5,
+    noise=6,
     jpeg=60,
 )
 """Any camera, any survey: everything in which pictures of one galaxy differ between telescopes."""

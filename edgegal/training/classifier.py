@@ -91,7 +91,7 @@ class Architecture:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "compact": Architecture(compact_network, "compact separable CNN", 64, 64, 4e-3, 1e-3),
+    "compact": Architecture(compact_network, "compact separable CNN", 96, 64, 4e-3, 1e-3),
     "separable": Architecture(separable_network, "separable CNN", 64, 64, 4e-3, 1e-3),
     "inverted-residual": Architecture(inverted_residual_network, "inverted-residual CNN", 64, 64, 4e-3, 1e-3),
     "two-convolution": Architecture(two_convolution_network, "two-convolution CNN", 64, 64, 1e-3, 1e-3),
@@ -271,7 +271,7 @@ def train_classifier(
     settings
         How it is trained.
     teachers
-        Trained classifiers of the same scheme whose opinions are learned, on unlabelled pictures too.
+        Trained classifiers of the same scheme, or of finer ones, whose opinions are learned, on unlabelled pictures too.
     start
         A trained classifier of the same architecture, of any scheme, to go on from.
     crop_scale
@@ -462,7 +462,7 @@ def _taught(
     """What is learned of pictures with teachers: one opinion a galaxy, whole pictures included."""
     if cutouts.drawn:
         return cutouts.allowed
-    seen = opinions(teachers, cutouts.framed, scale, scheme.mirror_safe)
+    seen = opinions(teachers, cutouts.framed, scale, scheme)
     return cutouts.with_whole(soft_targets(cutouts.allowed, seen, settings.trust))
 
 

@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from edgegal.frames import View
+from edgegal.labels import LabelScheme, project
 from edgegal.training.batches import PictureBatches
 
 __all__ = ["Teacher", "opinions", "soft_targets"]
@@ -26,27 +27,28 @@ class Teacher:
         The Keras model, of any input size.
     crop_scale
         Side of the crops it was trained on over the longer side of their galaxies' boxes.
+    scheme
+        Its classes.
     """
 
     model: Any
     crop_scale: float
+    scheme: LabelScheme
 
 
-def opinions(
-    teachers: Sequence[Teacher], pictures: View, scale: float, mirror_safe: bool = True
-) -> NDArray[np.float32]:
+def opinions(teachers: Sequence[Teacher], pictures: View, scale: float, scheme: LabelScheme) -> NDArray[np.float32]:
     """What the teachers think of pictures, as they are and turned: the normalised geometric mean.
 
     Parameters
     ----------
     teachers
-        Of one scheme.
+        Of `scheme`, or of one that maps to it: its probabilities are summed.
     pictures
         ``(n, side, side, 3)`` uint8 RGB. Each teacher sees as much of the middle as it was trained on.
     scale
         Side of the pictures over the longer side of their galaxies' boxes.
-    mirror_safe
-        Whether a mirrored picture keeps its label; the turned ones are then mirrored too.
+    scheme
+        Classes to have an opinion on. Where a mirrored picture keeps its label, the turned ones are mirrored too.
 
     Returns
     -------
@@ -56,8 +58,9 @@ def opinions(
     logs = []
     for teacher in teachers:
         seen = _middle(pictures, teacher.crop_scale / scale)
-        turned = np.rot90(seen[:, :, ::-1] if mirror_safe else seen, axes=(1, 2))
-        logs += [np.log(np.clip(_predicted(teacher.model, view), _LEAST, 1)) for view in (seen, turned)]
+        turned = np.rot90(seen[:, :, ::-1] if scheme.mirror_safe else seen, axes=(1, 2))
+        found = [project(_predicted(teacher.model, view), teacher.scheme, scheme) for view in (seen, turned)]
+        logs += [np.log(np.clip(probabilities, _LEAST, 1)) for probabilities in found]
     mean = np.exp(np.mean(logs, axis=0))
     together: NDArray[np.float32] = (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)
     return together
