@@ -11,7 +11,7 @@ from edgegal.data.pictures import PictureSet, Skip
 from edgegal.data.splits import Shares
 from edgegal.data.stores import Store
 from edgegal.data.tables import column, complete, numbers, picture_store, read_rows, unsplit
-from edgegal.data.votes import ANSWERS, labels_from_votes
+from edgegal.data.votes import ANSWERS, labels_from_votes, shares_of_all
 from edgegal.errors import DatasetError
 from edgegal.labels import SCHEMES
 
@@ -51,11 +51,11 @@ def read_challenge(folder: Path, name: str, shares: Shares | None = None) -> Pic
             ids.append(row[key])
             fractions.append(_picked(row, wanted))
     store = picture_store(folder, "images_training_rev1.zip", "images_training_rev1")
-    return _voted(name, ids, ids, fractions, None, store, shares)
+    return _voted(name, ids, ids, _votes(fractions), None, store, shares)
 
 
 def read_hart(folder: Path, name: str, shares: Shares | None = None) -> PictureSet:
-    """Galaxy Zoo 2 with the debiased votes of Hart et al. 2016.
+    """Galaxy Zoo 2 with the debiased votes of Hart et al. 2016, as shares of all volunteers like the challenge's.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def read_hart(folder: Path, name: str, shares: Shares | None = None) -> PictureS
             places.append(_picked(row, sky))
     positions = np.array(places, np.float64).reshape(-1, 2)
     store = picture_store(folder, "images_gz2.zip", "images")
-    return _voted(name, ids, assets, fractions, positions, store, shares)
+    return _voted(name, ids, assets, shares_of_all(_votes(fractions)), positions, store, shares)
 
 
 def _assets(path: Path) -> dict[str, str]:
@@ -109,18 +109,23 @@ def _picked(row: Sequence[str], wanted: Sequence[int]) -> list[float]:
     return numbers([row[i] if i < len(row) else "" for i in wanted])
 
 
+def _votes(fractions: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Fractions ``(n, 37)``, NaN for those that are no shares."""
+    votes = np.array(fractions, np.float32).reshape(-1, len(ANSWERS))
+    with np.errstate(invalid="ignore"):
+        votes[(votes < 0) | (votes > 1)] = np.nan
+    return votes
+
+
 def _voted(
     name: str,
     ids: Sequence[str],
     stems: Sequence[str],
-    fractions: Sequence[Sequence[float]],
+    votes: NDArray[np.float32],
     positions: NDArray[np.float64] | None,
     store: Store,
     shares: Shares | None,
 ) -> PictureSet:
-    votes = np.array(fractions, np.float32).reshape(-1, len(ANSWERS))
-    with np.errstate(invalid="ignore"):
-        votes[(votes < 0) | (votes > 1)] = np.nan
     known = np.isfinite(votes[:, :3]).sum(axis=1) == 3
     skip = Skip(
         "objects without votes, left without a label", tuple(i for i, told in zip(ids, known, strict=True) if not told)

@@ -10,7 +10,7 @@ from edgegal.data.picture_match import matched_pictures
 from edgegal.data.pictures import PictureSet
 from edgegal.data.positions import matched_positions
 
-__all__ = ["Leak", "Match", "leaks", "same_galaxies", "without_leaks"]
+__all__ = ["Leak", "Match", "comparable", "leaks", "same_galaxies", "without_leaks"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ def _named(first: PictureSet, second: PictureSet) -> list[tuple[str, str]]:
         *((one, other) for one, other in zip(first.ids, first.duplicates, strict=True) if other in others),
         *((one, other) for other, one in zip(second.ids, second.duplicates, strict=True) if one in known),
     ]
+
+
+def comparable(first: PictureSet, second: PictureSet) -> bool:
+    """Whether `same_galaxies` can find anything without looking at the pictures.
+
+    It can where both sets number galaxies alike, one names an id of the other as a duplicate, or both know positions.
+    """
+    placed = all(s.positions is not None and bool(np.isfinite(s.positions).all(axis=1).any()) for s in (first, second))
+    return placed or bool(first.id_space and first.id_space == second.id_space) or bool(_named(first, second))
 
 
 def leaks(

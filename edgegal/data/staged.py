@@ -2,7 +2,7 @@
 
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,11 +23,14 @@ EFIGI_PICTURES = "efigi_png_gri-1.6.tgz"
 NAIR_TABLE = "table2.tsv"
 
 _ATTRIBUTES = "EFIGI_attributes.txt"
+_COORDINATES = "EFIGI_coord_redshift.txt"
 _MOST_TEXT = 64 << 20
 
 
 def read_efigi(folder: Path, name: str, shares: Shares | None = None) -> PictureSet:
     """EFIGI: the second column of its attributes is the T-type, the first names the galaxy and its picture.
+
+    Positions come from the columns ``RA`` and ``DEC``, in degrees, of ``EFIGI_coord_redshift.txt`` where it is there.
 
     Parameters
     ----------
@@ -49,32 +52,56 @@ def read_efigi(folder: Path, name: str, shares: Shares | None = None) -> Picture
         raise DatasetError(f"{folder}: {_ATTRIBUTES} has no galaxies", "fetch the set again")
     unpacked = folder / "png"
     store: Store = FolderStore(unpacked) if unpacked.is_dir() else TarStore(folder / EFIGI_PICTURES)
-    return _staged(name, [row[0] for row in rows], numbers([row[1] for row in rows]), None, store, shares)
+    ids = [row[0] for row in rows]
+    return _staged(name, ids, numbers([row[1] for row in rows]), _efigi_positions(folder, ids), store, shares)
 
 
 def _attributes(folder: Path) -> str:
-    plain, archive = folder / _ATTRIBUTES, folder / EFIGI_TABLES
+    text = _efigi_table(folder, _ATTRIBUTES)
+    if text is not None:
+        return text
+    archive = folder / EFIGI_TABLES
+    if not archive.is_file():
+        raise DatasetError(f"{archive} is missing", f"fetch the set, or put {_ATTRIBUTES} there")
+    raise DatasetError(f"{archive} holds no {_ATTRIBUTES}", "fetch the set again")
+
+
+def _efigi_table(folder: Path, name: str) -> str | None:
+    """One of EFIGI's tables, from the folder or the archive in it; None where neither has it."""
+    plain, archive = folder / name, folder / EFIGI_TABLES
     try:
         if plain.is_file():
             return plain.read_text(encoding="utf-8")
+        if not archive.is_file():
+            return None
         with tarfile.open(archive, "r:*") as tables:
             for member in tables:
-                if PurePosixPath(member.name).name == _ATTRIBUTES and member.isfile() and member.size <= _MOST_TEXT:
+                if PurePosixPath(member.name).name == name and member.isfile() and member.size <= _MOST_TEXT:
                     source = tables.extractfile(member)
                     return source.read().decode("utf-8") if source else ""
-    except FileNotFoundError:
-        raise DatasetError(f"{archive} is missing", f"fetch the set, or put {_ATTRIBUTES} there") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{folder}: {_ATTRIBUTES} cannot be read: {error}", "fetch the set again") from None
-    raise DatasetError(f"{archive} holds no {_ATTRIBUTES}", "fetch the set again")
+        raise DatasetError(f"{folder}: {name} cannot be read: {error}", "fetch the set again") from None
+    return None
+
+
+def _efigi_positions(folder: Path, ids: Iterable[str]) -> NDArray[np.float64] | None:
+    """Right ascension and declination of each galaxy; None where no table names these columns."""
+    lines = [line.lstrip("#").split() for line in (_efigi_table(folder, _COORDINATES) or "").splitlines()]
+    start = next((i for i, line in enumerate(lines) if {"RA", "DEC"} <= set(line)), None)
+    if start is None:
+        return None
+    header = lines[start]
+    ra, dec = header.index("RA"), header.index("DEC")
+    place_of = {row[0]: numbers((row[ra], row[dec])) for row in lines[start + 1 :] if len(row) > max(ra, dec)}
+    return np.array([place_of.get(i, [np.nan, np.nan]) for i in ids], np.float64).reshape(-1, 2)
 
 
 def read_nair_abraham(folder: Path, name: str, shares: Shares | None = None) -> PictureSet:
     """Nair & Abraham 2010: the table as VizieR gives it, and pictures named by its key.
 
     The key is the column ``SDSS`` (or ``JID``, ``dr7objid``, ``objID``), the T-type ``TType`` (or ``TT``). VizieR's
-    comments, units and rules are passed over; commas separate too. ``_RAJ2000`` and ``_DEJ2000`` (or ``ra`` and
-    ``dec``) are used in degrees where there.
+    comments, units and rules are passed over; commas separate too. ``_RAJ2000`` and ``_DEJ2000`` (or ``RAJ2000`` and
+    ``DEJ2000``, or ``ra`` and ``dec``) are used in degrees where there.
 
     Parameters
     ----------
@@ -95,7 +122,7 @@ def read_nair_abraham(folder: Path, name: str, shares: Shares | None = None) -> 
     key = column(header, path, "SDSS", "JID", "dr7objid", "objID")
     stage = column(header, path, "TType", "TT")
     positions = None
-    for ra, dec in (("_RAJ2000", "_DEJ2000"), ("ra", "dec")):
+    for ra, dec in (("_RAJ2000", "_DEJ2000"), ("RAJ2000", "DEJ2000"), ("ra", "dec")):
         if ra in header and dec in header:
             places = [numbers((row[header.index(ra)], row[header.index(dec)])) for row in rows]
             positions = np.array(places, np.float64).reshape(-1, 2)

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from edgegal.labels import UNLABELLED, LabelScheme
 __all__ = ["column", "complete", "numbers", "picture_store", "read_csv", "read_folder", "read_rows", "unsplit"]
 
 _LOG = logging.getLogger(__name__)
+
+# What tables write where there is no label, beside an empty cell and numbers that are none.
+_NO_LABEL = frozenset({"na", "null", "none"})
+_SPLIT_FOLDERS = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
 
 
 def complete(
@@ -85,10 +90,12 @@ def read_csv(
     """A set from a CSV and the pictures beside it.
 
     The CSV names its columns in the first line: ``file``; ``label_name`` or else ``label``, the class by name, empty
-    where unlabelled; ``split``, else `assign_splits` gives one; ``object``, where several pictures show one; ``bad``,
-    1 for a picture to leave out; ``dup_*``, the id of the same galaxy in another set; ``ra`` and ``dec``, or ``ra_deg``
-    and ``dec_deg``, in degrees. An id is the file's name without folder and suffix. The pictures lie in the one zip beside the CSV, or else as files
-    relative to the CSV's folder or to a folder in it.
+    where unlabelled (``nan``, ``na``, ``null`` and ``none`` are no classes either unless the scheme has one, and are
+    counted); ``split``, else `assign_splits` gives one; ``object``, where several pictures show one; ``bad``, 1 for a
+    picture to leave out; ``dup_*``, the id of the same galaxy in another set; ``ra`` and ``dec``, or ``ra_deg`` and
+    ``dec_deg``, in degrees. An id is the file's name without folder and suffix, or without suffix alone where two
+    folders have files of one name. The pictures lie in the one zip beside the CSV, or else as files relative to the
+    CSV's folder or to a folder in it.
 
     Parameters
     ----------
@@ -118,11 +125,18 @@ def read_csv(
     files = tuple(row["file"] for row in rows)
     bad = Skip("pictures marked bad", tuple(row["file"] for row in everything if row.get("bad") == "1"))
     duplicate_column = next((c for c in columns if c.startswith("dup_")), "")
-    scheme, labels = _labels([row[label_column] for row in rows], name, scheme, aliases or {})
+    texts = [row[label_column] for row in rows]
+    empty = [_says_none(text) and (scheme is None or text not in scheme.labels) for text in texts]
+    nameless = Skip(
+        "labels that name no class, such as nan, left without one",
+        tuple(file for file, none in zip(files, empty, strict=True) if none),
+    )
+    texts = ["" if none else text for text, none in zip(texts, empty, strict=True)]
+    scheme, labels = _labels(texts, name, scheme, aliases or {})
     table = PictureSet(
         name=name,
         scheme=scheme,
-        ids=tuple(Path(file).stem for file in files),
+        ids=_ids(files),
         labels=labels,
         splits=unsplit(len(files)),
         duplicates=tuple(row.get(duplicate_column, "") for row in rows),
@@ -130,9 +144,27 @@ def read_csv(
         store=_store_beside(path, files),
         objects=tuple(row["object"] for row in rows) if "object" in columns else (),
         positions=_positions(rows, columns),
-        skipped=(bad,) if bad.names else (),
+        skipped=tuple(skip for skip in (bad, nameless) if skip.names),
     )
     return complete(table, shares, [row["split"] for row in rows] if "split" in columns else None, bad.names)
+
+
+def _ids(files: Sequence[str]) -> tuple[str, ...]:
+    """Each file's name without folder and suffix; with its folder where two would be the same."""
+    stems = tuple(Path(file).stem for file in files)
+    if len(set(stems)) == len(stems):
+        return stems
+    return tuple(file.removesuffix(Path(file).suffix) for file in files)
+
+
+def _says_none(text: str) -> bool:
+    """Whether a label says that there is none: by a word, or as a number that is none."""
+    if text.casefold() in _NO_LABEL:
+        return True
+    try:
+        return math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _dictionaries(path: Path) -> list[dict[str, str]]:
@@ -222,7 +254,8 @@ def _store_beside(csv_path: Path, files: Sequence[str]) -> Store:
 def read_folder(path: Path, name: str, scheme: LabelScheme | None = None, shares: Shares | None = None) -> PictureSet:
     """A set from a folder for each class: ``DIR/<class>/*.jpg``, or ``DIR/<train|val|test>/<class>/*.jpg``.
 
-    An id is the path below the folder. Without split folders `assign_splits` gives the splits.
+    An id is the path below the folder. Without split folders `assign_splits` gives the splits; ``valid`` and
+    ``validation`` are ``val`` too. Folders whose names begin with a dot are passed over.
 
     Parameters
     ----------
@@ -231,7 +264,8 @@ def read_folder(path: Path, name: str, scheme: LabelScheme | None = None, shares
     name
         Name of the set.
     scheme
-        What the folders' names mean; when None, the sorted names become a scheme of their own.
+        What the folders' names mean; when None, the sorted names become a scheme of their own, those of empty
+        folders among them.
     shares
         Shares of the splits, where no folders give them.
 
@@ -242,25 +276,45 @@ def read_folder(path: Path, name: str, scheme: LabelScheme | None = None, shares
     """
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder", "give a folder that holds a folder for each class")
-    below = {child.name for child in path.iterdir() if child.is_dir()}
-    depth = 3 if below and below <= set(SPLITS) else 2
-    found = sorted(p for p in path.glob("/".join("*" * depth)) if p.suffix.lower() in SUFFIXES)
+    try:
+        below = _shown_folders(path)
+        in_splits = bool(below) and {child.name for child in below} <= set(_SPLIT_FOLDERS)
+        classes = [folder for split in below for folder in _shown_folders(split)] if in_splits else below
+        found = sorted(p for folder in classes for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        bare = [folder.name for folder in classes if _is_empty(folder)]
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error}", "make all its folders readable") from None
     if not found:
         raise DatasetError(
             f"{path} holds no pictures in folders", "make a folder for each class and put pictures in it"
         )
     ids = tuple(p.relative_to(path).as_posix() for p in found)
-    scheme, labels = _labels([p.parent.name for p in found], name, scheme, {})
+    scheme, labels = _labels([p.parent.name for p in found], name, scheme, {}, bare)
     table = PictureSet(name, scheme, ids, labels, unsplit(len(ids)), ("",) * len(ids), ids, FolderStore(path))
-    return complete(table, shares, [i.split("/")[0] for i in ids] if depth == 3 else None)
+    return complete(table, shares, [_SPLIT_FOLDERS[i.split("/")[0]] for i in ids] if in_splits else None)
+
+
+def _shown_folders(path: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones."""
+    return [child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")]
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but hidden files."""
+    return all(child.name.startswith(".") for child in folder.iterdir())
 
 
 def _labels(
-    texts: Sequence[str], name: str, scheme: LabelScheme | None, aliases: Mapping[str, str]
+    texts: Sequence[str],
+    name: str,
+    scheme: LabelScheme | None,
+    aliases: Mapping[str, str],
+    bare: Collection[str] = (),
 ) -> tuple[LabelScheme, NDArray[np.int32]]:
-    """Class of each text, and the scheme, made of the texts when None."""
+    """Class of each text, and the scheme, made of the texts and the classes without pictures when None."""
     if scheme is None:
-        scheme = LabelScheme(name, tuple(sorted(set(texts) - {""})), "names found in the set", mirror_safe=False)
+        found = sorted({*texts, *bare} - {""})
+        scheme = LabelScheme(name, tuple(found), "names found in the set", mirror_safe=False)
     table = {text: _label_index(text, name, scheme, aliases) for text in set(texts)}
     return scheme, np.array([table[text] for text in texts], np.int32)
 

@@ -1,8 +1,8 @@
 """Labels from the votes of Galaxy Zoo's volunteers.
 
 Votes are columns by answer: ``Class1.1`` is the first answer to the first question of the Galaxy Zoo 2 tree. The
-challenge multiplies each answer by the share of volunteers who came to its question; Hart et al. give shares of those
-who did. A rule says where that matters.
+challenge multiplies each answer by the share of volunteers who came to its question, and the rules here read votes so;
+Hart et al. give shares of those who did, which `shares_of_all` turns into the others.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ __all__ = [
     "Votes",
     "labels_from_votes",
     "second_level_targets",
+    "shares_of_all",
     "vote_schemes",
 ]
 
@@ -28,6 +29,20 @@ _ANSWERS_A_QUESTION = (3, 2, 2, 2, 4, 2, 3, 7, 3, 3, 6)
 
 ANSWERS = tuple(f"Class{q}.{a}" for q, n in enumerate(_ANSWERS_A_QUESTION, 1) for a in range(1, n + 1))
 """The 37 answers in the order of the challenge's table."""
+
+# The answer that leads to each question in the tree of Willett et al. 2013, figure 1. The first question and whether
+# anything is odd (6) are put to all, as the challenge counts too.
+_ASKED_AFTER = {
+    2: "Class1.2",
+    3: "Class2.2",
+    4: "Class2.2",
+    5: "Class2.2",
+    7: "Class1.1",
+    8: "Class6.1",
+    9: "Class2.1",
+    10: "Class4.1",
+    11: "Class4.1",
+}
 
 SECOND_LEVEL = ("Class1.3", "Class2.1", "Class2.2", "Class7.1", "Class7.2", "Class7.3")
 """Answers of the scheme ``gz-second-level``, in its order; the middle four are ``gz-second-level-4``."""
@@ -38,6 +53,27 @@ _SMOOTH, _SHAPE, _FEATURED, _EDGE_ON, _FACE_ON, _ARMS = 0.469, 0.5, 0.43, 0.602,
 _MERGER = 0.5
 
 Votes = Mapping[str, NDArray[np.float32]]
+
+
+def shares_of_all(asked: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Shares of all volunteers, from shares of those who came to each question: multiplied down the tree.
+
+    Parameters
+    ----------
+    asked
+        ``(n, 37)`` in the order of `ANSWERS`, NaN where unknown.
+
+    Returns
+    -------
+    NDArray
+        ``(n, 37)`` in the same order; 0 where nobody came to the question.
+    """
+    shares = asked.copy()
+    for question, before in _ASKED_AFTER.items():
+        own = [i for i, answer in enumerate(ANSWERS) if answer.startswith(f"Class{question}.")]
+        came = shares[:, [ANSWERS.index(before)]]
+        shares[:, own] = np.where(came == 0, 0, came * shares[:, own])
+    return shares
 
 
 @dataclass(frozen=True)
@@ -133,7 +169,7 @@ def labels_from_votes(votes: Votes, scheme: str, rules: LabelRules = LabelRules(
         The winner of the first question, if at `LabelRules.confidence`; artifacts carry no label.
     ``gz-second-level``, ``gz-second-level-4``
         The winner among `SECOND_LEVEL`, if at that confidence; with four classes, artifacts and cigars carry no label.
-        For the challenge's votes, whose second-level answers add up to 1.
+        These answers are shares of all volunteers and add up to 1.
     ``gz2-5class``
         The clean-sample cuts: smooth >= .469 and one shape >= .5; featured >= .43 and edge-on >= .602; featured >= .43,
         not edge-on >= .715 and arms >= .69. What passes none or two carries no label.
@@ -143,7 +179,7 @@ def labels_from_votes(votes: Votes, scheme: str, rules: LabelRules = LabelRules(
     Parameters
     ----------
     votes
-        ``(n,)`` float32 of each answer the rule reads, NaN where not asked.
+        ``(n,)`` float32 of each answer the rule reads, shares of all volunteers, NaN where unknown.
     scheme
         One of `vote_schemes`.
     rules
@@ -170,7 +206,7 @@ def second_level_targets(votes: Votes, four: bool) -> NDArray[np.float32]:
     Parameters
     ----------
     votes
-        Of the challenge.
+        ``(n,)`` float32 of each answer of `SECOND_LEVEL`, shares of all volunteers.
     four
         Leave artifacts (1.3) and cigars (7.3) out and scale the other four to sum to 1.
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from edgegal.data import open_dataset
+from edgegal.data.leakage import comparable
 from edgegal.reports import ClassificationResult, Result, RunComparison, write_report
 from edgegal.reports import Run as Row
 from edgegal.reports.figures import statistic, title_of
 from edgegal.training.crossval import signed_rank
 from edgegal.training.experiment import Experiment
+from edgegal.training.recipe import Recipe
 from edgegal.training.recipe_run import Outcome
 
 __all__ = ["introduction", "write_recipe_report"]
@@ -104,7 +107,24 @@ def _transfers(experiment: Experiment) -> Iterator[str]:
     if told:
         yield "Transfer: " + "; ".join(told) + "."
     for name, count in experiment.leaked.items():
-        yield f"{name}: {count} training pictures left out, since their galaxies are among those tested on."
+        tested, unchecked = _tested_on(experiment.recipe, name)
+        if count or len(unchecked) < len(tested):
+            yield f"{name}: {count} training pictures left out, since their galaxies are among those tested on."
+        if unchecked:
+            yield (
+                f"{name}: whether it trained on galaxies that {' and '.join(unchecked)} tests on could not be checked: "
+                "neither ids nor positions in common."
+            )
+
+
+def _tested_on(recipe: Recipe, name: str) -> tuple[list[str], list[str]]:
+    """Sets that the runs from one pretraining test on, and those of them that cannot be compared with its own."""
+    own = next(run.data.set for run in recipe.pretraining if run.name == name)
+    tested = list(dict.fromkeys(run.data.set for run in recipe.runs if run.start == name))
+    # Within one set the splits keep what is trained on and what is tested on apart.
+    others = [other for other in tested if other != own]
+    mine = open_dataset(own) if others else None
+    return tested, [other for other in others if mine and not comparable(mine, open_dataset(other))]
 
 
 def _transfer(outcome: Outcome) -> str:

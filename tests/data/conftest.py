@@ -71,6 +71,8 @@ _TASKS = (
     ("t10_arms_winding", ("a28_tight", "a29_medium", "a30_loose")),
     ("t11_arms_number", ("a31_1", "a32_2", "a33_3", "a34_4", "a36_more_than_4", "a37_cant_tell")),
 )
+# The answer that leads to a question, where one of `CHALLENGE_ROWS` is put.
+_BEFORE = {"2": "1.2", "4": "2.2", "7": "1.1"}
 _KINDS = ("count", "weight", "fraction", "weighted_fraction", "debiased", "flag")
 
 
@@ -82,12 +84,14 @@ def hart(tmp_path: Path) -> Path:
     answers = [f"{task}_{answer}" for task, names in _TASKS for answer in names]
     header = ["dr7objid", "ra", "dec", "rastring", "decstring", "sample", "gz2_class", "total_classifications"]
     header += ["total_votes", *(f"{answer}_{kind}" for answer in answers for kind in _KINDS)]
-    debiased = dict(zip(answers, ANSWERS, strict=True))
+    debiased = dict(zip(answers, (a.removeprefix("Class") for a in ANSWERS), strict=True))
     lines = [header]
     for i, votes in enumerate(CHALLENGE_ROWS.values()):
         cells = [str(58773200 + i), f"{10 + i}.5", "-0.5", "10:42:00", "-0:30:00", "original", "Er", "40", "200"]
         for answer in answers:
-            share = votes.get(debiased[answer].removeprefix("Class"), 0)
+            # Hart et al. divide by those who came to the question, the challenge by all.
+            before = _BEFORE.get(debiased[answer].partition(".")[0])
+            share = votes.get(debiased[answer], 0) / (votes.get(before, 0) or 1 if before else 1)
             cells += ["7", "7.0", "0.123", "0.123", f"{share}", "0"]
         lines.append(cells)
     lines[-1][header.index("t01_smooth_or_features_a01_smooth_debiased")] = "NaN"
@@ -108,7 +112,12 @@ def efigi(tmp_path: Path) -> Path:
     folder.mkdir()
     stages = {"PGC0000212": "-5 -5 -4", "PGC0000243": "-2 -3 -1", "PGC0000255": "0 0 1", "PGC0000282": "5 4 6"}
     lines = ["# PGC_name", "# T", "# T_inf", "# T_sup", *(f"{name} {t} 0.5 0.25 0.75" for name, t in stages.items())]
-    _tar(folder / "efigi_tables-1.6.2.tgz", {"efigi-1.6/EFIGI_attributes.txt": "\n".join(lines).encode() + b"\n"})
+    places = ["# PGC_name RA DEC z_all", *(f"{name} {i + 10}.5 -0.25 0.01" for i, name in enumerate(stages))]
+    tables = {"EFIGI_attributes.txt": lines, "EFIGI_coord_redshift.txt": places[:-1]}
+    _tar(
+        folder / "efigi_tables-1.6.2.tgz",
+        {f"efigi-1.6/{name}": "\n".join(table).encode() + b"\n" for name, table in tables.items()},
+    )
     pictures = {f"efigi-1.6/png/{name}.png": coded(40 * i, suffix=".png") for i, name in enumerate(stages)}
     _tar(folder / "efigi_png_gri-1.6.tgz", dict(reversed(pictures.items())))
     return folder

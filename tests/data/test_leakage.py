@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from edgegal.data import Leak, PictureSet, leaks, without_leaks
+from edgegal.data.leakage import comparable
 from edgegal.data.stores import FolderStore
 from edgegal.labels import SCHEMES
 
@@ -38,6 +39,18 @@ def test_sets_that_number_galaxies_alike_share_them() -> None:
     b = replace(rows("b", ("1", "test", "")), id_space="survey")
     assert leaks([a], [b]) == (Leak("a", "1", "b", "1"),)
     assert leaks([a], [replace(b, id_space="another")]) == ()
+
+
+def test_sets_without_ids_or_positions_in_common_cannot_be_compared() -> None:
+    a, b = rows("a", ("1", "train", "")), rows("b", ("1", "test", ""))
+    placed, nowhere = np.array([[10.0, 1.0]]), np.array([[np.nan, 1.0]])
+    assert not comparable(a, b)
+    assert comparable(A, X)
+    assert comparable(replace(a, id_space="survey"), replace(b, id_space="survey"))
+    assert not comparable(replace(a, id_space="survey"), replace(b, id_space="another"))
+    assert comparable(replace(a, positions=placed), replace(b, positions=placed))
+    assert not comparable(replace(a, positions=placed), b)
+    assert not comparable(replace(a, positions=placed), replace(b, positions=nowhere))
 
 
 def test_without_leaks_drops_training_pictures_only() -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from edgegal.data.pictures import PictureSet, Skip
 from edgegal.data.splits import SPLITS, Shares, assign_splits
+from edgegal.data.summary import summarise
 from edgegal.data.tables import read_csv, read_folder
 from edgegal.errors import DatasetError
-from edgegal.labels import SCHEMES, UNLABELLED
+from edgegal.labels import SCHEMES, UNLABELLED, LabelScheme
 
 GZ2 = SCHEMES["gz2-5class"]
 GZ1 = SCHEMES["gz1-6class"]
@@ -94,6 +95,36 @@ def test_names_become_a_scheme_when_none_is_given(four: Path) -> None:
     assert found.labels.tolist() == [0, 1, UNLABELLED]
     # Nobody has said that mirroring keeps these labels.
     assert not found.scheme.mirror_safe
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "na", "NA", "null", "NULL", "none", "None"])
+def test_labels_that_name_no_class_are_counted_and_named(tmp_path: Path, text: str) -> None:
+    zipped(tmp_path, {f"{c}.png": coded(RED) for c in "abc"})
+    path = table(tmp_path, f"file,label\na.png,round\nb.png,{text}\nc.png,\n")
+    for given in (None, GZ2):
+        found = read_csv(path, "t", given)
+        assert found.labels.tolist() == [0, UNLABELLED, UNLABELLED]
+        (skip,) = found.skipped
+        assert skip.names == ("b.png",)
+        assert "name no class" in skip.reason
+    assert read_csv(path, "t").scheme.labels == ("round",)
+
+
+def test_a_class_of_the_scheme_may_be_called_none(tmp_path: Path) -> None:
+    zipped(tmp_path, {"a.png": coded(RED)})
+    own = LabelScheme("own", ("bar", "none"), "a test")
+    found = read_csv(table(tmp_path, "file,label\na.png,none\n"), "t", own)
+    assert found.labels.tolist() == [1]
+    assert found.skipped == ()
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    zipped(tmp_path, {f"{folder}/{i}.png": coded(RED) for folder in ("c0", "c1") for i in ("000", "001")})
+    rows = "c0/000.png,round\nc1/000.png,spiral\nc1/001.png,spiral\n"
+    found = read_csv(table(tmp_path, "file,label\n" + rows), "t", GZ2)
+    assert found.ids == ("c0/000", "c1/000", "c1/001")
+    apart = read_csv(table(tmp_path, "file,label\nc0/000.png,round\nc1/001.png,spiral\n"), "t", GZ2)
+    assert apart.ids == ("000", "001")
 
 
 def test_zip_with_one_folder_at_the_top(tmp_path: Path) -> None:
@@ -333,6 +364,30 @@ def test_split_folders_are_no_classes(tmp_path: Path) -> None:
         "test/spiral/b.png": "test",
         "train/round/a.png": "train",
     }
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_validation_folder_has_three_names(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, "train/round/a.png", f"{name}/round/b.png", "test/round/c.png")
+    found = read_folder(tmp_path, "t")
+    assert found.scheme.labels == ("round",)
+    assert dict(zip(found.ids, found.splits.tolist(), strict=True)) == {
+        "train/round/a.png": "train",
+        f"{name}/round/b.png": "val",
+        "test/round/c.png": "test",
+    }
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_an_empty_folder_is_a_class_without_pictures(tmp_path: Path, split: str) -> None:
+    fill(tmp_path, f"{split}round/a.png", f"{split}spiral/b.png", f"{split}.cache/c.png", f"{split}notes/read.txt")
+    for name in ("edge-on", "merger", ".hidden"):
+        (tmp_path / split / name).mkdir()
+    (tmp_path / split / "merger" / ".DS_Store").write_bytes(b"")
+    found = read_folder(tmp_path, "t")
+    assert found.scheme.labels == ("edge-on", "merger", "round", "spiral")
+    assert [found.scheme.labels[i] for i in found.labels] == ["round", "spiral"]
+    assert summarise(found, against=()).empty == ("edge-on", "merger")
 
 
 def test_names_that_are_no_unicode(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edgegal.data import LabelRules, Shares, open_dataset
 from edgegal.data.contact_sheet import contact_sheet
 from edgegal.data.idx import read_idx
+from edgegal.data.leakage import comparable, same_galaxies
 from edgegal.data.summary import list_datasets, summarise
 from edgegal.errors import DatasetError, InputError
 from edgegal.labels import UNLABELLED, scheme
@@ -227,6 +228,29 @@ def test_hart(hart: Path) -> None:
     assert open_dataset("gz2_hart16").ids == pictures.ids
 
 
+def test_votes_of_hart_mean_what_those_of_the_challenge_mean(hart: Path, challenge: Path) -> None:
+    ours, theirs = open_dataset("gz2_hart16").votes, open_dataset("gz_challenge").votes
+    assert ours is not None
+    assert theirs is not None
+    np.testing.assert_allclose(ours[:3], theirs[:3], atol=1e-6)
+
+
+def test_a_question_that_few_came_to_decides_little(hart: Path) -> None:
+    """Nearly all of the few who called it smooth called it round too: round it is not."""
+    path = hart / "gz2_hart16.csv.gz"
+    lines = [line.split(",") for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    votes = {"a01_smooth": 0.1, "a02_features_or_disk": 0.88, "a03_star_or_artifact": 0.02, "a04_yes": 0.04}
+    votes |= {"a05_no": 0.96, "a16_completely_round": 0.9, "a17_in_between": 0.1, "a18_cigar_shaped": 0}
+    for task, share in votes.items():
+        lines[1][next(i for i, c in enumerate(lines[0]) if c.endswith(f"_{task}_debiased"))] = f"{share}"
+    path.write_bytes(gzip.compress("\n".join(map(",".join, lines)).encode()))
+    pictures = open_dataset("gz2_hart16", "gz-second-level")
+    assert named(pictures)[0] == "not-edge-on"
+    assert pictures.votes is not None
+    np.testing.assert_allclose(pictures.votes[0], [0.02, 0.0352, 0.8448, 0.09, 0.01, 0], rtol=1e-5)
+    assert named(open_dataset("gz2_hart16", "gz-second-level-4"))[0] == "not-edge-on"
+
+
 def test_half_a_gzip_is_refused(hart: Path) -> None:
     path = hart / "gz2_hart16.csv.gz"
     path.write_bytes(path.read_bytes()[:-200])
@@ -242,6 +266,14 @@ def test_efigi(efigi: Path) -> None:
     # The archive has them the other way round.
     assert pictures.pictures(8)[:, 0, 0, 0].tolist() == [0, 40, 80, 120]
     assert len(set(pictures.digest())) > 1
+
+
+def test_positions_of_efigi(efigi: Path) -> None:
+    positions = open_dataset("efigi").positions
+    assert positions is not None
+    np.testing.assert_array_equal(positions, [[10.5, -0.25], [11.5, -0.25], [12.5, -0.25], [np.nan, np.nan]])
+    (efigi / "EFIGI_coord_redshift.txt").write_text("PGC0000212 0.5 -0.25\n")
+    assert open_dataset("efigi").positions is None
 
 
 def test_half_an_efigi_is_refused(efigi: Path) -> None:
@@ -261,6 +293,20 @@ def test_nair_abraham(nair_abraham: Path) -> None:
     assert pictures.positions[1].tolist() == [151.5, -0.25]
     edited(nair_abraham / "table2.tsv", "\t -5", "\t ?")
     assert named(open_dataset("nair_abraham")) == [None, "S0", "S", None]
+
+
+def test_positions_of_nair_abraham_in_the_columns_of_the_table(nair_abraham: Path) -> None:
+    edited(nair_abraham / "table2.tsv", "_RAJ2000\t_DEJ2000", "RAJ2000\tDEJ2000")
+    positions = open_dataset("nair_abraham").positions
+    assert positions is not None
+    assert positions[1].tolist() == [151.5, -0.25]
+
+
+def test_a_galaxy_of_efigi_is_known_in_nair_abraham(efigi: Path, nair_abraham: Path) -> None:
+    edited(nair_abraham / "table2.tsv", "151.5\t-0.25", "11.5002\t-0.25")
+    first, second = open_dataset("efigi"), open_dataset("nair_abraham")
+    assert comparable(first, second)
+    assert [match.first_id for match in same_galaxies(first, second)] == ["PGC0000243"]
 
 
 def test_fashion_mnist(fashion_mnist: Path) -> None:

@@ -13,6 +13,7 @@ from edgegal.data.votes import (
     LabelRules,
     labels_from_votes,
     second_level_targets,
+    shares_of_all,
     vote_schemes,
 )
 from edgegal.errors import InputError
@@ -84,6 +85,14 @@ def test_the_second_level() -> None:
     np.testing.assert_allclose(four[1], [0, 0, 0, 1])
     assert np.isnan(four[3]).all()
     np.testing.assert_allclose(second_level_targets(rows, four=False)[0], [0.1, 0.1, 0.7, 0.1, 0, 0], rtol=1e-6)
+
+
+def test_shares_of_those_asked_become_shares_of_all() -> None:
+    asked = dict.fromkeys(ANSWERS, 0.5) | {"Class1.1": 0.0, "Class7.1": np.nan, "Class6.1": 0.25}
+    found = dict(zip(ANSWERS, shares_of_all(np.array([list(asked.values())], np.float32))[0].tolist(), strict=True))
+    wanted = {"1.2": 0.5, "2.1": 0.25, "3.1": 0.125, "4.2": 0.125, "5.4": 0.125, "6.1": 0.25, "6.2": 0.5}
+    wanted |= {"7.1": 0, "7.2": 0, "8.7": 0.125, "9.3": 0.125, "10.1": 0.0625, "11.6": 0.0625}
+    assert {answer: found[f"Class{answer}"] for answer in wanted} == wanted
 
 
 fractions = hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.just(6)), elements=st.floats(0, 1, width=32))
