@@ -6,24 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from edgegal.errors import DatasetError
 
 __all__ = ["SignedRank", "fold_splits", "signed_rank"]
 
 
-def fold_splits(labels: NDArray[np.integer], folds: int, seed: int) -> list[NDArray[np.str_]]:
+def fold_splits(
+    labels: NDArray[np.integer], folds: int, seed: int, objects: Sequence[str] = ()
+) -> list[NDArray[np.str_]]:
     """The splits of each fold: every picture is tested in one fold, validated in the next, trained with in the others.
 
     Parameters
     ----------
     labels
-        ``(n,)`` class indices; every fold has each class in proportion.
+        ``(n,)`` class indices; every fold has each class in proportion, as nearly as objects allow.
     folds
         How many, at least 2; with 2 there would be nothing to train with, so a quarter of the rest validates then.
     seed
         Seed of the shuffling.
+    objects
+        Which object is on each picture, where several can show the same: its pictures are never in two splits of one
+        fold. Empty when each picture shows its own.
 
     Returns
     -------
@@ -33,32 +38,51 @@ def fold_splits(labels: NDArray[np.integer], folds: int, seed: int) -> list[NDAr
     Raises
     ------
     DatasetError
-        A class has fewer pictures than there are folds.
+        A class has fewer pictures, or objects, than there are folds, or a split of a fold would be empty.
     """
-    counts = np.bincount(labels)
-    if (rare := counts[counts > 0].min()) < folds:
-        raise DatasetError(
-            f"a class has {rare} pictures, too few for {folds} folds", "leave it out, or take fewer folds"
-        )
-    parts = _fold_of(labels, folds, seed)
-    return [_splits(labels, parts == k, parts == (k + 1) % folds, folds, seed) for k in range(folds)]
+    groups = np.unique(np.array(objects), return_inverse=True)[1] if objects else np.arange(len(labels))
+    _check_counts(labels, groups, folds)
+    parts = _fold_of(labels, groups, folds, seed)
+    found = [_splits(labels, groups, parts == k, parts == (k + 1) % folds, folds, seed) for k in range(folds)]
+    if any(len(np.unique(splits)) < 3 for splits in found):
+        raise DatasetError(f"the pictures show too few objects for {folds} folds", "take fewer folds, or more objects")
+    return found
+
+
+def _check_counts(labels: NDArray[np.integer], groups: NDArray[np.integer], folds: int) -> None:
+    """Refuse a class that cannot be in every fold."""
+    rare = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    if rare < folds:
+        what = "pictures" if _each_its_own(groups) else "objects"
+        raise DatasetError(f"a class has {rare} {what}, too few for {folds} folds", "leave it out, or take fewer folds")
+
+
+def _each_its_own(groups: NDArray[np.integer]) -> bool:
+    return len(np.unique(groups)) == len(groups)
 
 
 def _splits(
-    labels: NDArray[np.integer], test: NDArray[np.bool_], following: NDArray[np.bool_], folds: int, seed: int
+    labels: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    test: NDArray[np.bool_],
+    following: NDArray[np.bool_],
+    folds: int,
+    seed: int,
 ) -> NDArray[np.str_]:
     if folds == 2:
         rest = np.flatnonzero(~test)
         following = np.zeros(len(labels), np.bool_)
-        following[rest[_fold_of(labels[rest], 4, seed) == 0]] = True
+        following[rest[_fold_of(labels[rest], groups[rest], 4, seed) == 0]] = True
     return np.where(test, "test", np.where(following, "val", "train"))
 
 
-def _fold_of(labels: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold ``(n,)`` each picture is held out in."""
+def _fold_of(labels: NDArray[np.integer], groups: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold ``(n,)`` each picture is held out in, with all of its group."""
     found = np.empty(len(labels), np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for k, (_, held) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
+    # Without groups the shares of the classes can be kept to the picture.
+    kind = StratifiedKFold if _each_its_own(groups) else StratifiedGroupKFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
+    for k, (_, held) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
         found[held] = k
     return found
 

@@ -6,6 +6,7 @@ runs that a changed recipe leaves as they were are kept, the others are trained 
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.errors import InputError
+from edgegal.errors import DatasetError, InputError
 from edgegal.reports import ClassificationResult
 from edgegal.reports.page import write_file
 from edgegal.training.ensemble import averaged, search_weights
@@ -91,15 +92,17 @@ def carry_out_recipe(
     InputError
         `out` holds something else, or a run does not fit its pictures.
     DatasetError
-        A set is missing or damaged.
+        A set is missing or damaged, or a class of a run has no training picture.
     MissingPartError
         Weights cannot be fetched.
     """
     pictures = _pictures(recipe, limit)
+    trials = list(_trials(recipe, out, pictures))
+    for trial, prepared in trials:
+        _check_classes(trial, prepared)
     _check(recipe, pictures)
     _claim(out, recipe)
     outcomes: dict[str, tuple[Outcome, ...]] = {}
-    trials = list(_trials(recipe, out, pictures))
     leaked = {run.name: pictures[run.name].leaked for run in recipe.pretraining}
     for number, (trial, prepared) in enumerate(trials, start=1):
         start = None
@@ -138,6 +141,23 @@ def _check(recipe: Recipe, pictures: Mapping[str, Prepared]) -> None:
         if key not in built:
             build_network(*key)
             built.add(key)
+
+
+def _check_classes(trial: Trial, prepared: Prepared) -> None:
+    """Refuse a class that the network would never see; vote fractions are learnt from the pictures of all classes."""
+    if prepared.fractions:
+        return
+    there = np.bincount(prepared.parts["train"].classes, minlength=len(prepared.scheme.labels))
+    empty = [label for label, count in zip(prepared.scheme.labels, there, strict=True) if not count]
+    if not empty:
+        return
+    data = trial.run.data
+    fold = "" if trial.fold is None else f", fold {trial.fold + 1}"
+    asked = " ".join(f"--leave-out {shlex.quote(label)}" for label in (*data.leave_out, *empty))
+    raise DatasetError(
+        f"{trial.run.name}{fold}: {data.set} has no training picture of {' and '.join(map(repr, empty))}",
+        f"give {asked}, or a scheme without {'it' if len(empty) == 1 else 'them'}",
+    )
 
 
 def _claim(out: Path, recipe: Recipe) -> None:

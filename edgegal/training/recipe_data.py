@@ -34,11 +34,14 @@ class Part:
         ``(n, size, size, 3)`` uint8 RGB.
     targets
         ``(n,)`` int32 class indices, or ``(n, classes)`` float32 vote fractions.
+    objects
+        Which object is on each picture, where several can show the same; empty when the ids say it.
     """
 
     ids: tuple[str, ...]
     pictures: View
     targets: NDArray[np.int32] | NDArray[np.float32]
+    objects: tuple[str, ...] = ()
 
     @property
     def classes(self) -> NDArray[np.int32]:
@@ -49,7 +52,8 @@ class Part:
     def select(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> "Part":
         """The pictures a mask or index array picks, in its order."""
         chosen = np.arange(len(self.ids))[rows]
-        return Part(tuple(self.ids[i] for i in chosen), self.pictures[chosen], self.targets[chosen])
+        ids, objects = (tuple(texts[i] for i in chosen) if texts else () for texts in (self.ids, self.objects))
+        return Part(ids, self.pictures[chosen], self.targets[chosen], objects)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +124,23 @@ def prepare(data: Data, limit: int | None = None, tested: Sequence[PictureSet] =
             )
         read, pixels = _cut(pictures.select(rows), data)
         targets = read.votes if fractions and read.votes is not None else read.labels
-        parts[split] = Part(read.ids, pixels, targets)
+        parts[split] = Part(read.ids, pixels, targets, _objects(read))
     crop_scale = data.crop_scale or _seen_scale(pictures.subset("train"), data.centre)
     return Prepared(pictures, pictures.scheme, fractions, parts, crop_scale, _digest(parts), given - len(pictures))
 
 
+def _objects(pictures: PictureSet) -> tuple[str, ...]:
+    """The object on each picture, where the set tells; a picture without one shows its own."""
+    if not pictures.objects:
+        return ()
+    return tuple(name or own for name, own in zip(pictures.objects, pictures.ids, strict=True))
+
+
 def folded(prepared: Prepared, folds: int, seed: int) -> list[Prepared]:
-    """The same pictures once for each fold, split anew."""
+    """The same pictures once for each fold, split anew; all pictures of an object are in one split."""
     whole = _joined([prepared.parts[split] for split in SPLITS])
     found = []
-    for splits in fold_splits(whole.classes, folds, seed):
+    for splits in fold_splits(whole.classes, folds, seed, whole.objects):
         parts = {split: whole.select(splits == split) for split in SPLITS}
         found.append(replace(prepared, parts=parts, digest=_digest(parts)))
     return found
@@ -140,6 +151,7 @@ def _joined(parts: list[Part]) -> Part:
         tuple(i for part in parts for i in part.ids),
         np.concatenate([part.pictures for part in parts]),
         np.concatenate([part.targets for part in parts]),
+        tuple(name for part in parts for name in part.objects),
     )
 
 

@@ -1,8 +1,11 @@
 """One run of a recipe with one seed: trained, judged, and kept in a folder that a second call takes as it is.
 
 The folder holds what `edgegal.models.artefact` writes, ``predictions.npz`` with the answers on the validation and the
-test pictures, and ``run.json``, which is written last and carries the fingerprint of all that the run depends on. A run
-in progress keeps its state in ``state`` below (`edgegal.training.fit`).
+test pictures, and ``run.json``, which is written last and carries the fingerprint of all that the run depends on. A
+network of vote fractions is kept without a description, since it is no classifier.
+
+Training goes on in a hidden folder beside it, with its state in ``state`` below (`edgegal.training.fit`), which takes
+the place of the folder when the run is whole: until then an earlier run stays as it is.
 """
 
 import hashlib
@@ -11,7 +14,8 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 
 from edgegal.bundle.manifest import ClassifierDescription
 from edgegal.errors import InputError
-from edgegal.models.artefact import load_trained, save_trained, versions
+from edgegal.models.artefact import load_network, save_trained, versions
 from edgegal.models.challenge import challenge_binary_network, challenge_fraction_network
 from edgegal.models.course import two_convolution_network
 from edgegal.models.four_convolution import four_convolution_network
@@ -168,43 +172,58 @@ def carry_out(trial: Trial, prepared: Prepared) -> Outcome:
     Raises
     ------
     InputError
-        The network, its training and the pictures do not fit each other, or training diverged.
+        The network, its training and the pictures do not fit each other, training diverged, or the folder cannot be
+        written; what was kept in it stays then.
     MissingPartError
         Weights to start from cannot be fetched.
     """
     fingerprint = _fingerprint(trial, prepared)
-    kept = _read(trial, prepared, fingerprint)
+    with _writing(trial.folder):
+        _put_back(trial.folder)
+    kept = _read(trial, prepared, fingerprint, trial.folder)
     if kept is not None:
         return kept
+    new = _beside(trial.folder, "new")
+    outcome = _read(trial, prepared, fingerprint, new)
+    if outcome is None:
+        with _writing(new):
+            _forget_another(new, fingerprint)
+        outcome = _trained(trial, prepared, fingerprint, new)
+    with _writing(trial.folder):
+        _replace(trial.folder, new)
+    return outcome
+
+
+def _trained(trial: Trial, prepared: Prepared, fingerprint: str, folder: Path) -> Outcome:
+    """Train, judge, and write all of it into `folder`."""
     started = time.perf_counter()
-    folder = trial.folder
-    _forget_another(folder, fingerprint)
     keras.backend.clear_session()
     keras.utils.set_random_seed(trial.seed)
     model, new_head = _starting(trial, prepared)
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     history: dict[str, list[float]] = {}
     if trial.run.training.epochs and trainable:
-        history = _fitted(model, trial, prepared)
+        history = _fitted(model, trial, prepared, folder / _STATE)
     else:
         trainable = 0
     answers = {split: predict(model, prepared.parts[split].pictures) for split in ("val", "test")}
-    description = _described(model, trial, prepared, answers["val"])
+    description = None if prepared.fractions else _described(model, trial, prepared, answers["val"])
     save_trained(model, description, folder, history)
-    write_file(folder / _PREDICTIONS, _packed(answers))
     document = {
         "fingerprint": fingerprint,
         "name": trial.run.name,
         "seed": trial.seed,
         "fold": trial.fold,
+        "estimate": trial.run.data.estimate,
         "parameters": int(model.count_params()),
         "trainable": trainable,
         "new_head": new_head,
         "seconds": round(time.perf_counter() - started, 1),
         "history": history,
     }
-    write_file(folder / _RUN, (json.dumps(document, indent=1) + "\n").encode())
-    shutil.rmtree(folder / _STATE, ignore_errors=True)
+    with _writing(folder):
+        write_file(folder / _PREDICTIONS, _packed(answers))
+        write_file(folder / _RUN, (json.dumps(document, indent=1) + "\n").encode())
     return _outcome(trial, prepared, document, answers)
 
 
@@ -222,8 +241,45 @@ def _fingerprint(trial: Trial, prepared: Prepared) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f".{folder.name}.{what}")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}", "free space there and call again to go on"
+        ) from error
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a whole run in the place of an earlier one, which is deleted last."""
+    shutil.rmtree(new / _STATE, ignore_errors=True)
+    old = _beside(folder, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        _put_back(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(folder: Path) -> None:
+    """Give an earlier run its place again, where a call was cut off between taking it away and putting the new."""
+    old = _beside(folder, "old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
 def _forget_another(folder: Path, fingerprint: str) -> None:
-    """Make the folder this trial's: what another recipe left in it goes, the state of an interrupted call stays."""
+    """Make the folder this trial's: what another recipe began in it goes, the state of an interrupted call stays."""
     mark = folder / _STATE / "fingerprint"
     if mark.is_file() and mark.read_text() == fingerprint:
         return
@@ -238,13 +294,20 @@ def _starting(trial: Trial, prepared: Prepared) -> tuple[keras.Model, bool]:
     model = build_network(run.network, len(prepared.scheme.labels), run.data.size, prepared.fractions)
     if trial.start is None:
         return model, False
-    source, description = load_trained(trial.start.trial.folder)
-    copied = start_from(model, source, description.labels == prepared.scheme.labels)
+    source = load_network(trial.start.trial.folder)
+    copied = start_from(model, source, _answers_alike(trial.start.test, prepared))
     train_only(model, run.tune, head=not copied)
     return model, not copied
 
 
-def _fitted(model: keras.Model, trial: Trial, prepared: Prepared) -> dict[str, list[float]]:
+def _answers_alike(result: Result, prepared: Prepared) -> bool:
+    """Whether a network gives the same classes, or the same vote fractions, in the same order."""
+    if isinstance(result, RegressionResult):
+        return prepared.fractions and result.outputs == prepared.scheme.labels
+    return not prepared.fractions and result.labels == prepared.scheme.labels
+
+
+def _fitted(model: keras.Model, trial: Trial, prepared: Prepared, state: Path) -> dict[str, list[float]]:
     training, part, held = trial.run.training, prepared.parts["train"], prepared.parts["val"]
     classes = len(prepared.scheme.labels)
     chosen, weights = _balanced(part, training, classes, trial.seed)
@@ -268,7 +331,7 @@ def _fitted(model: keras.Model, trial: Trial, prepared: Prepared) -> dict[str, l
         batches,
         PictureBatches(held.pictures, held.targets, size, 128, None),
         epochs=training.epochs,
-        state=trial.folder / _STATE,
+        state=state,
         monitor=training.monitor,
         mode="min" if training.monitor == "val_loss" else "max",
         best=training.best,
@@ -297,7 +360,6 @@ def _described(
     model: keras.Model, trial: Trial, prepared: Prepared, validated: NDArray[np.float32]
 ) -> ClassifierDescription:
     run, part = trial.run, prepared.parts["train"]
-    temperature = 1.0 if prepared.fractions else fit_temperature(validated, prepared.parts["val"].classes)
     where = "train" if trial.fold is None else f"fold {trial.fold + 1}"
     sources = [f"{run.data.set} ({where}, n={len(part.ids)})"]
     if trial.start is not None:
@@ -306,7 +368,7 @@ def _described(
         labels=prepared.scheme.labels,
         scheme=prepared.scheme.name,
         preprocess=Preprocess(run.data.size, run.data.size, Stretch(), prepared.crop_scale),
-        temperature=temperature,
+        temperature=fit_temperature(validated, prepared.parts["val"].classes),
         provenance=provenance(f"{run.name}: {run.network.kind}", model, [prepared.source], sources, trial.seed),
     )
 
@@ -317,13 +379,13 @@ def _packed(answers: Mapping[str, NDArray[np.float32]]) -> bytes:
     return content.getvalue()
 
 
-def _read(trial: Trial, prepared: Prepared, fingerprint: str) -> Outcome | None:
-    """What a finished trial left, None when it is another's, unfinished or damaged."""
+def _read(trial: Trial, prepared: Prepared, fingerprint: str, folder: Path) -> Outcome | None:
+    """What a finished trial left in `folder`, None when it is another's, unfinished or damaged."""
     try:
-        document = json.loads((trial.folder / _RUN).read_bytes())
+        document = json.loads((folder / _RUN).read_bytes())
         if document["fingerprint"] != fingerprint:
             return None
-        with np.load(trial.folder / _PREDICTIONS, allow_pickle=False) as file:
+        with np.load(folder / _PREDICTIONS, allow_pickle=False) as file:
             answers = {split: file[split] for split in ("val", "test")}
         return _outcome(trial, prepared, document, answers)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

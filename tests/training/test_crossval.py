@@ -38,6 +38,27 @@ def test_a_class_smaller_than_the_folds_is_refused() -> None:
         fold_splits(np.repeat([0, 1], [20, 4]), 5, seed=0)
 
 
+@pytest.mark.parametrize("folds", [2, 5])
+def test_pictures_of_one_object_are_in_one_split(folds: int) -> None:
+    objects = [f"galaxy {i // 2}" for i in range(len(LABELS))]
+    splits = fold_splits(LABELS, folds, 0, objects)
+    assert (np.stack([s == "test" for s in splits]).sum(axis=0) == 1).all()
+    for split in splits:
+        np.testing.assert_array_equal(split[::2], split[1::2])
+        assert set(split) == {"train", "val", "test"}
+        assert set(LABELS[split == "train"]) == {0, 1, 2}
+
+
+def test_objects_with_one_picture_each_change_nothing() -> None:
+    objects = [f"galaxy {i}" for i in range(len(LABELS))]
+    np.testing.assert_array_equal(fold_splits(LABELS, 5, 0, objects), fold_splits(LABELS, 5, 0))
+
+
+def test_a_class_of_few_objects_is_refused() -> None:
+    with pytest.raises(DatasetError, match="a class has 2 objects, too few for 5 folds"):
+        fold_splits(LABELS, 5, 0, [f"galaxy {i // 10}" for i in range(100)])
+
+
 def test_signed_ranks_without_ties_are_those_of_the_tables() -> None:
     rng = np.random.default_rng(0)
     for n in (5, 8, 12):

@@ -1,8 +1,10 @@
 """Whole recipes on a handful of simulated galaxies: every family of methods, going on, and the report."""
 
 import csv
+import errno
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +22,10 @@ from edgegal.data.simulated import simulate_cutouts  # noqa: E402
 from edgegal.data.votes import ANSWERS  # noqa: E402
 from edgegal.errors import DatasetError, InputError  # noqa: E402
 from edgegal.labels import SCHEMES  # noqa: E402
-from edgegal.models.artefact import load_trained  # noqa: E402
+from edgegal.models.artefact import load_network, load_trained, save_trained  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.reports import ClassificationResult, RegressionResult  # noqa: E402
+from edgegal.reports.page import write_file  # noqa: E402
 from edgegal.training import recipe_run  # noqa: E402
 from edgegal.training.experiment import Experiment, carry_out_recipe  # noqa: E402
 from edgegal.training.recipe import BASELINE, Challenge, Data, Recipe  # noqa: E402
@@ -205,6 +208,102 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert not (tmp_path / "run" / "state").exists()
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def no_space(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("failing", ["save_trained", "write_file", "_replace"])
+def test_a_finished_run_stays_until_its_replacement_is_whole(
+    carried_out: tuple[Experiment, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    whole = carried_out[0].outcomes["weights"][0]
+    folder = tmp_path / "run"
+    shutil.copytree(whole.trial.folder, folder)
+    before = files_of(folder)
+    shorter = whole.trial.run.training.model_copy(update={"epochs": 1})
+    trial = replace(whole.trial, folder=folder, run=whole.trial.run.model_copy(update={"training": shorter}))
+    prepared = prepare(trial.run.data)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe_run, failing, no_space)
+        with pytest.raises((InputError, OSError), match="No space left"):
+            carry_out(trial, prepared)
+    assert files_of(folder) == before
+    done = carry_out(trial, prepared)
+    assert len(done.test.history["loss"]) == 1  # type: ignore[index]
+    assert files_of(folder)["run.json"] != before["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not (folder / "state").exists()
+
+
+def test_a_replacement_cut_off_between_its_two_renames_loses_nothing(
+    carried_out: tuple[Experiment, Path], tmp_path: Path
+) -> None:
+    whole = carried_out[0].outcomes["weights"][0]
+    shutil.copytree(whole.trial.folder, tmp_path / ".run.old")
+    before = files_of(tmp_path / ".run.old")
+    carry_out(replace(whole.trial, folder=tmp_path / "run"), prepare(whole.trial.run.data))
+    assert files_of(tmp_path / "run") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("failing", ["model", "text"])
+def test_a_network_that_cannot_be_written_leaves_the_earlier_one(
+    carried_out: tuple[Experiment, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    model, description = load_trained(carried_out[1] / "runs" / "weights" / "seed0")
+    folder = save_trained(model, description, tmp_path / "model", {"loss": [1.0]})
+    before = files_of(folder)
+
+    def half_written(path: Path) -> None:
+        path.write_bytes(b"half")
+        no_space()
+
+    with monkeypatch.context() as patch:
+        if failing == "model":
+            patch.setattr(model, "save", half_written)
+        else:
+            patch.setattr(Path, "write_bytes", no_space)
+        with pytest.raises(InputError, match="cannot be written: No space left on device") as error:
+            save_trained(model, description, folder, {"loss": [2.0]})
+    assert str(folder) in error.value.message
+    assert error.value.mend.startswith("free space")
+    assert files_of(folder) == before
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(carried_out: tuple[Experiment, Path], tmp_path: Path) -> None:
+    model, description = load_trained(carried_out[1] / "runs" / "weights" / "seed0")
+    path = write_file(tmp_path / "taken", b"")
+    with pytest.raises(InputError, match="taken"):
+        save_trained(model, description, path)
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("imbalance", ["none", "in part"])
+@pytest.mark.parametrize("gone", [SCHEME.labels[:1], SCHEME.labels[3:]])
+def test_a_class_without_training_pictures_is_named_before_anything_is_trained(
+    galaxies: str, tmp_path: Path, imbalance: str, gone: tuple[str, ...]
+) -> None:
+    shutil.copytree(galaxies.removeprefix("folder:"), tmp_path / "set")
+    for label in gone:
+        shutil.rmtree(tmp_path / "set" / "train" / label)
+    less = {"set": f"folder:{tmp_path / 'set'}", "scheme": "gz2-5class", "size": 24}
+    runs = [
+        {"name": "sound", "training": {"imbalance": imbalance}},
+        {"name": "gap", "data": less, "training": {"imbalance": imbalance}},
+    ]
+    with pytest.raises(DatasetError) as error:
+        carry_out_recipe(recipe(galaxies, runs=runs, ensembles=[]), tmp_path / "out")
+    assert error.value.message.startswith("gap: ")
+    for label in gone:
+        assert repr(label) in error.value.message
+        assert f"--leave-out {label}" in error.value.mend
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_something_else_is_refused(galaxies: str, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("do not lose me")
     with pytest.raises(InputError, match="holds no recipe"):
@@ -222,6 +321,24 @@ def test_what_cannot_be_built_is_said_before_anything_is_trained(galaxies: str, 
     with pytest.raises(InputError, match="two classes, not 5"):
         carry_out_recipe(wrong, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_transfer_from_vote_fractions_starts_with_a_new_head(challenge: None, tmp_path: Path) -> None:
+    data = {"set": "gz_challenge", "scheme": "gz-second-level-4", "confidence": 0.5, "size": 24, "split": [60, 20, 20]}
+    from_fractions = Recipe.model_validate(
+        {
+            "title": "from fractions",
+            "reproduces": "Nothing.",
+            "seeds": [0],
+            "data": data,
+            "network": {"kind": "four-convolution", "dense": 8},
+            "training": {"epochs": 1, "batch": 16},
+            "pretraining": [{"name": "votes", "data": {"estimate": "vote fractions"}}],
+            "runs": [{"name": "classes", "start": "votes", "tune": "none"}],
+        }
+    )
+    (outcome,) = carry_out_recipe(from_fractions, tmp_path / "out").outcomes["classes"]
+    assert (outcome.trainable, outcome.new_head) == (8 * 4 + 4, True)
 
 
 def test_transfer_freezes_what_it_says(galaxies: str, tmp_path: Path) -> None:
@@ -261,7 +378,9 @@ def test_folds_test_every_picture_once_and_the_report_is_honest(galaxies: str, t
     assert "cannot show in it" in text
 
 
-def test_vote_fractions_are_estimated_from_votes(challenge: None, tmp_path: Path) -> None:
+def test_vote_fractions_are_estimated_from_votes(
+    challenge: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fractions = Recipe.model_validate(
         {
             "title": "fractions",
@@ -287,6 +406,16 @@ def test_vote_fractions_are_estimated_from_votes(challenge: None, tmp_path: Path
         assert isinstance(test, RegressionResult)
         assert test.outputs == SCHEMES["gz-second-level-4"].labels
         np.testing.assert_allclose(test.truth.sum(axis=1), 1, atol=1e-5)
+    for name in ("both", "two-convolution-course-network"):
+        folder = tmp_path / "out" / "runs" / name / "seed0"
+        assert not (folder / "model.json").exists()
+        assert load_network(folder).output["probabilities"].shape == (None, 4)
+        with pytest.raises(InputError, match="a network of vote fractions, which is no classifier"):
+            load_trained(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe_run, "fit", None)
+        again = carry_out_recipe(fractions, tmp_path / "out")
+    np.testing.assert_array_equal(answers_of(again, "both")[0].predicted, answers_of(experiment, "both")[0].predicted)
     # Cigars are no answer of the four: their top answer leaves them out.
     assert 40 <= len({i for part in ("train", "val", "test") for i in prepare(fractions.data).parts[part].ids}) <= 48
 
@@ -337,6 +466,24 @@ def test_folds_of_prepared_pictures_are_disjoint(galaxies: str) -> None:
     first, second = folded(prepare(Data(set=galaxies, scheme="gz2-5class", size=24)), 2, seed=0)
     assert not set(first.parts["test"].ids) & set(second.parts["test"].ids)
     assert first.digest != second.digest
+
+
+def test_folds_are_by_object(tmp_path: Path) -> None:
+    """Each galaxy was taken twice; the last rows name no object and show their own."""
+    rows = ["file,label,split,object"]
+    for i in range(70):
+        cv2.imwrite(str(tmp_path / f"p{i}.png"), np.full((32, 32, 3), i, np.uint8))
+        name = f"g{i // 2}" if i < 60 else ""
+        rows.append(f"p{i}.png,{SCHEME.labels[i // 2 % 5]},{('train', 'val', 'test')[i % 3]},{name}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    prepared = prepare(Data(set=f"csv:{tmp_path / 'labels.csv'}", scheme="gz2-5class", size=24))
+    folds = folded(prepared, 3, seed=0)
+    assert sorted(i for fold in folds for i in fold.parts["test"].ids) == sorted(f"p{i}" for i in range(70))
+    for fold in folds:
+        train, val, test = (set(fold.parts[split].objects) for split in ("train", "val", "test"))
+        assert not train & val
+        assert not (train | val) & test
+    assert len({name for fold in folds for name in fold.parts["test"].objects}) == 40
 
 
 def test_an_empty_split_and_missing_votes_are_one_line(galaxies: str) -> None:
