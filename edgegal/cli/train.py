@@ -52,7 +52,7 @@ def classifier(
     architecture: str = typer.Option(
         "compact",
         "--architecture",
-        help="compact, separable, inverted-residual, two-convolution, or the teacher efficientnet-lite0.",
+        help="compact, compact-excite, separable, inverted-residual, two-convolution, or the teacher efficientnet-lite0.",
     ),
     teacher: list[Path] = typer.Option(
         [], "--teacher", help="Trained classifier to learn from, on unlabelled pictures too; repeatable."
@@ -63,10 +63,16 @@ def classifier(
     epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
     batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),
     size: int | None = typer.Option(None, "--size", min=16, help="Input side in pixels; the architecture's own."),
+    crop_scale: float = typer.Option(1.6, "--crop-scale", min=1, max=4, help="Side of a crop over its galaxy's box."),
+    rate: float | None = typer.Option(None, "--rate", help="Peak learning rate; the architecture's own."),
     balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
     adjust: float = typer.Option(
         0, "--adjust", min=0, max=1, help="Power of the classes' frequencies divided out of the trained probabilities."
     ),
+    even: float = typer.Option(
+        0, "--even", min=0, max=1, help="Power of the classes' frequencies divided out of the teachers' opinions."
+    ),
+    keep: float = typer.Option(0, "--keep", min=0, max=1, help="Share of --start in the weights at the end."),
     whole: bool = typer.Option(False, "--whole/--boxes-only", help="Learn pictures as their survey framed them too."),
     simulated: int = typer.Option(0, "--simulated", min=0, help="Simulated cutouts to add."),
     pairs: int = typer.Option(0, "--pairs", min=0, help="Blended pairs of training pictures to add as mergers."),
@@ -80,12 +86,24 @@ def classifier(
 
     sets, target = opened(data, scheme)
     settings = ClassifierSettings(
-        architecture, size, epochs, batch, balance, whole, simulated, pairs, adjust=adjust, seed=seed
+        architecture,
+        size,
+        epochs,
+        batch,
+        rate,
+        balance,
+        whole,
+        simulated,
+        pairs,
+        even=even,
+        keep=keep,
+        adjust=adjust,
+        seed=seed,
     )
     taught_by = teachers(teacher, target)
     begin = load_trained(start)[0] if start else None
     with resuming(out) as state:
-        trained = train_classifier(sets, target, settings, taught_by, begin, state=state)
+        trained = train_classifier(sets, target, settings, taught_by, begin, crop_scale, state=state)
     finish(trained, out, as_json)
 
 

@@ -29,7 +29,7 @@ from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.abstention import answers_by_side, choose_abstention, smallest_side
 from edgegal.training.augmentation import TELESCOPE, Augmentation
 from edgegal.training.batches import PictureBatches
-from edgegal.training.distillation import Teacher, opinions, soft_targets
+from edgegal.training.distillation import Teacher, evened, opinions, soft_targets
 from edgegal.training.fit import fit
 from edgegal.training.imbalance import class_weights
 from edgegal.training.provenance import provenance
@@ -54,6 +54,11 @@ _MERGER = "merger"
 
 _SIDE = 128
 """Pictures are kept at this many pixels, or the network's own if more, and shrunk after they were turned."""
+
+
+def _compact_excited(classes: int, size: int) -> keras.Model:
+    """As many parameters as the compact network: narrower, for what squeeze-and-excitation takes."""
+    return compact_network(classes, size, widths=(16, 36, 56, 92), excite=True)
 
 
 def _pretrained_lite(classes: int, size: int) -> keras.Model:
@@ -92,6 +97,7 @@ class Architecture:
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "compact": Architecture(compact_network, "compact separable CNN", 96, 64, 4e-3, 1e-3),
+    "compact-excite": Architecture(_compact_excited, "compact squeeze-excite CNN", 96, 64, 4e-3, 1e-3),
     "separable": Architecture(separable_network, "separable CNN", 64, 64, 4e-3, 1e-3),
     "inverted-residual": Architecture(inverted_residual_network, "inverted-residual CNN", 64, 64, 4e-3, 1e-3),
     "two-convolution": Architecture(two_convolution_network, "two-convolution CNN", 64, 64, 1e-3, 1e-3),
@@ -113,6 +119,8 @@ class ClassifierSettings:
         Passes over the pictures; 0 only adjusts and calibrates the network to start from.
     batch
         Pictures a step; the architecture's own when None.
+    rate
+        Peak learning rate; the architecture's own when None.
     balance
         Exponent on the class weights N / (C n_c): 0 leaves classes as common as they are, 1 makes them equal.
     whole
@@ -124,6 +132,11 @@ class ClassifierSettings:
         Blended pairs of training pictures added as mergers; for schemes with that class.
     trust
         Share of a known class in what is learned where there are teachers.
+    even
+        Power of the classes' frequencies that is divided out of the teachers' opinions before they are learned.
+    keep
+        Share of the starting network in the weights at the end (Wortsman et al. 2022, WiSE-FT), where training goes on
+        from a network.
     adjust
         Power of the classes' frequencies that is divided out of the trained network's probabilities (Menon et al. 2021,
         post-hoc logit adjustment): 0 leaves them, 1 makes all classes as likely before the picture is seen.
@@ -137,11 +150,14 @@ class ClassifierSettings:
     size: int | None = None
     epochs: int = 80
     batch: int | None = None
+    rate: float | None = None
     balance: float = 0.5
     whole: bool = False
     simulated: int = 0
     pairs: int = 0
     trust: float = 0.5
+    even: float = 0.0
+    keep: float = 0.0
     adjust: float = 0.0
     augmentation: Augmentation = TELESCOPE
     seed: int = 0
@@ -238,7 +254,7 @@ def fit_classifier(
     batch = settings.batch or network.batch
     batches = PictureBatches(*train, size, batch, settings.seed, settings.augmentation, weights)
     model.compile(
-        averaged_adamw(network.rate, network.decay, len(batches) * settings.epochs),
+        averaged_adamw(settings.rate or network.rate, network.decay, len(batches) * settings.epochs),
         loss={"probabilities": candidate_crossentropy},
         metrics={"probabilities": [keras.metrics.MeanMetricWrapper(candidate_hits, name="accuracy")]},
     )
@@ -271,7 +287,7 @@ def train_classifier(
     settings
         How it is trained.
     teachers
-        Trained classifiers of the same scheme, or of finer ones, whose opinions are learned, on unlabelled pictures too.
+        Trained classifiers of the same scheme or a finer one, whose opinions are learned, on unlabelled pictures too.
     start
         A trained classifier of the same architecture, of any scheme, to go on from.
     crop_scale
@@ -302,6 +318,9 @@ def train_classifier(
     model = network.build(len(scheme.labels), size)
     if start is not None:
         _take_weights(model, start)
+    elif settings.keep:
+        raise InputError("there is no starting network to keep a share of", "name it with --start")
+    first = model.get_weights()
     data = without_leaks(data, data)
     margin = settings.augmentation.margin
     train = [_training(s, scheme, bool(teachers), crop_scale * margin, settings.whole, size) for s in data]
@@ -317,14 +336,15 @@ def train_classifier(
     held = _held(data, scheme, crop_scale, size)
     targets = allowed
     if teachers:
-        targets = np.concatenate([_taught(c, teachers, scheme, settings, crop_scale * margin) for c in train])
+        targets = _taught(train, teachers, scheme, settings, crop_scale * margin)
     history: dict[str, list[float]] = {}
     if settings.epochs:
         history = fit_classifier(model, (pictures, targets), held, weights, settings, callbacks, state)
+        _mix_weights(model, first, settings.keep)
     if settings.adjust:
         _adjust(model, predict(model, held[0]).mean(axis=0), settings.adjust)
     calibration = calibrated(model, *held, crop_scale)
-    taught = f", taught by {len(teachers)} larger" if teachers else ""
+    taught = f", taught by {len(teachers)} networks" if teachers else ""
     description = ClassifierDescription(
         labels=scheme.labels,
         scheme=scheme.name,
@@ -352,6 +372,12 @@ def _take_weights(model: Any, start: Any) -> None:
                     f"the network to start from is another than {model.name} at {model.inputs[0].shape[1]} px",
                     "give its --architecture",
                 ) from None
+
+
+def _mix_weights(model: Any, first: Sequence[NDArray[np.float32]], share: float) -> None:
+    """Replace the weights of `model` by their mean with those it started from, these counting for `share`."""
+    if share:
+        model.set_weights([share * a + (1 - share) * b for a, b in zip(first, model.get_weights(), strict=True)])
 
 
 def calibrated(
@@ -457,13 +483,23 @@ def _held(
 
 
 def _taught(
-    cutouts: _Cutouts, teachers: Sequence[Teacher], scheme: LabelScheme, settings: ClassifierSettings, scale: float
+    train: Sequence[_Cutouts],
+    teachers: Sequence[Teacher],
+    scheme: LabelScheme,
+    settings: ClassifierSettings,
+    scale: float,
 ) -> NDArray[np.float32]:
     """What is learned of pictures with teachers: one opinion a galaxy, whole pictures included."""
-    if cutouts.drawn:
-        return cutouts.allowed
-    seen = opinions(teachers, cutouts.framed, scale, scheme)
-    return cutouts.with_whole(soft_targets(cutouts.allowed, seen, settings.trust))
+    seen = [None if c.drawn else opinions(teachers, c.framed, scale, scheme) for c in train]
+    frequencies = np.concatenate([o for o in seen if o is not None]).mean(axis=0)
+    return np.concatenate(
+        [
+            c.allowed
+            if o is None
+            else c.with_whole(soft_targets(c.allowed, evened(o, frequencies, settings.even), settings.trust))
+            for c, o in zip(train, seen, strict=True)
+        ]
+    )
 
 
 def _require_each_class(allowed: NDArray[np.float32], scheme: LabelScheme) -> None:

@@ -12,7 +12,7 @@ from edgegal.frames import View
 from edgegal.labels import LabelScheme, project
 from edgegal.training.batches import PictureBatches
 
-__all__ = ["Teacher", "opinions", "soft_targets"]
+__all__ = ["Teacher", "evened", "opinions", "soft_targets"]
 
 _LEAST = 1e-6
 
@@ -79,6 +79,23 @@ def _predicted(teacher: Any, pictures: View) -> NDArray[np.float32]:
     batches = PictureBatches(pictures, np.zeros(len(pictures), np.int32), size, 128, None)
     found: NDArray[np.float32] = ops.convert_to_numpy(teacher.predict(batches, verbose=0)["probabilities"])
     return found
+
+
+def evened(opinions: NDArray[np.float32], frequencies: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """Opinions as they were if classes were less uneven: a power of their frequencies is divided out.
+
+    Parameters
+    ----------
+    opinions
+        ``(n, classes)``.
+    frequencies
+        ``(classes,)`` mean of the opinions.
+    power
+        0 leaves the opinions, 1 makes all classes as likely before the picture is seen.
+    """
+    divided = opinions / np.clip(frequencies, _LEAST, 1) ** power
+    even: NDArray[np.float32] = (divided / divided.sum(axis=1, keepdims=True)).astype(np.float32)
+    return even
 
 
 def soft_targets(

@@ -44,7 +44,7 @@ def judged(
         raise InputError(f"{folder} is a detector", "give a folder of edgegal train classifier")
     held = held_out(data, description, scheme, split, framing)
     probabilities = tempered(predict(model, held.pictures), description.temperature)
-    if description.scheme != held.scheme.name:
+    if description.labels != held.scheme.labels:
         probabilities = project(probabilities, scheme_named(description.scheme), held.scheme)
     return ClassificationResult(
         name=f"{description.provenance.architecture}, seed {description.provenance.seed}",
@@ -107,6 +107,9 @@ def report_trained(
 
 
 def _history(folder: Path) -> dict[str, list[float]]:
+    """Columns of the training log; none of a network that was only adjusted."""
+    if not (folder / "history.csv").exists():
+        return {}
     with (folder / "history.csv").open(newline="") as file:
         columns = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in columns] for name in columns[0] if name != "epoch"} if columns else {}

@@ -9,7 +9,7 @@ keras = pytest.importorskip("keras")
 import numpy as np  # noqa: E402
 
 from edgegal.labels import LabelScheme, scheme  # noqa: E402
-from edgegal.training.distillation import Teacher, opinions, soft_targets  # noqa: E402
+from edgegal.training.distillation import Teacher, evened, opinions, soft_targets  # noqa: E402
 
 pytestmark = pytest.mark.host
 
@@ -79,3 +79,12 @@ def test_targets_stay_within_what_labels_allow() -> None:
 def test_full_trust_leaves_the_label() -> None:
     allowed = np.array([[0, 1, 0]], np.float32)
     np.testing.assert_allclose(soft_targets(allowed, np.full((1, 3), 1 / 3, np.float32), trust=1.0), allowed)
+
+
+def test_even_opinions_make_classes_as_likely() -> None:
+    seen = np.array([[0.8, 0.2], [0.6, 0.4], [0.95, 0.05]], np.float32)
+    frequencies = seen.mean(axis=0)
+    np.testing.assert_allclose(evened(seen, frequencies, 0.0), seen, atol=1e-6)
+    wanted = seen / frequencies
+    np.testing.assert_allclose(evened(seen, frequencies, 1.0), wanted / wanted.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(evened(frequencies[None], frequencies, 1.0), [[0.5, 0.5]], atol=1e-6)

@@ -16,6 +16,7 @@ keras = pytest.importorskip("keras", reason="training needs the host environment
 
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
+from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
 from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
@@ -164,6 +165,27 @@ def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
     assert set(run["figures"]) >= {"accuracy", "balanced_accuracy"}
 
 
+def test_classes_of_ones_own_are_judged_wherever_the_pictures_lie(tmp_path: Path) -> None:
+    from edgegal.data import open_dataset
+    from edgegal.models.artefact import save_trained
+    from edgegal.training.evaluation import report_trained
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for label, level in (("dim", 30), ("lit", 200)):
+            folder = tmp_path / "mine" / split / label
+            folder.mkdir(parents=True)
+            for i in range(4):
+                cv2.imwrite(str(folder / f"{i}.png"), rng.normal(level, 5, (40, 40, 3)).clip(0, 255).astype(np.uint8))
+    data = open_dataset(f"folder:{tmp_path / 'mine'}")
+    settings = classifier.ClassifierSettings(size=32, epochs=1, batch=4)
+    trained = save_trained(*classifier.train_classifier([data], data.scheme, settings)[:2], tmp_path / "model")
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    page = report_trained([trained], [f"folder:{tmp_path / 'moved'}"], tmp_path / "report")
+    (run,) = json.loads(page.with_suffix(".json").read_text())["comparison"]["runs"]
+    assert run["results"] == 1
+
+
 def test_one_step_on_jax(tmp_path: Path) -> None:
     """Models and losses are backend-neutral: one training step of each network in a process of its own.
 
@@ -198,6 +220,21 @@ print(keras.backend.backend())
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-1] == "jax"
+
+
+def test_what_was_known_before_is_kept_in_part() -> None:
+    model = separable_network(3, 32, widths=(8, 8), repeats=1)
+    first = model.get_weights()
+    model.set_weights([weights + 1 for weights in first])
+    classifier._mix_weights(model, first, 0.25)
+    for found, was in zip(model.get_weights(), first, strict=True):
+        np.testing.assert_allclose(found, was + 0.75, rtol=1e-6)
+
+
+def test_nothing_is_kept_of_no_network() -> None:
+    settings = classifier.ClassifierSettings(size=32, keep=0.5)
+    with pytest.raises(InputError, match=r"no starting network.*--start"):
+        classifier.train_classifier([], scheme("h4"), settings)
 
 
 def test_adjusting_divides_the_frequencies_out() -> None:
