@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 _MODEL = typer.Argument(metavar="MODEL_DIR", help="Folder written by edgegal train classifier or tune.")
 _PICTURES = typer.Argument(metavar="PICTURES...", help="Cutouts: pictures, FITS files, folders.")
+_WHOLE = typer.Option(False, "--whole", help="See pictures whole; else around the middle galaxy, as the device does.")
 _OUT = typer.Option(..., "--out", help="Folder for the pictures and explain.json.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
@@ -32,6 +33,7 @@ def cam(
     model: Path = _MODEL,
     pictures: list[str] = _PICTURES,
     out: Path = _OUT,
+    whole: bool = _WHOLE,
     layer: str = typer.Option("", "--layer", help="Layer to look into; the last activated maps when empty."),
     as_json: bool = _JSON,
 ) -> None:
@@ -45,7 +47,7 @@ def cam(
     from edgegal.explain.gradcam import grad_cam
     from edgegal.explain.panel import panel
 
-    names, views = zip(*_cutouts(pictures, description.preprocess), strict=True)
+    names, views = zip(*_cutouts(pictures, description.preprocess, whole), strict=True)
     maps = grad_cam(network, np.stack(views), layer or None)
     probabilities = tempered(maps.probabilities, description.temperature)
     rows = []
@@ -68,6 +70,7 @@ def activations(
     model: Path = _MODEL,
     pictures: list[str] = _PICTURES,
     out: Path = _OUT,
+    whole: bool = _WHOLE,
     layer: str = typer.Option("", "--layer", help="One layer; every convolution and pooling when empty."),
     as_json: bool = _JSON,
 ) -> None:
@@ -80,7 +83,7 @@ def activations(
     from edgegal.explain.activations import layer_maps
     from edgegal.explain.panel import map_sheet
 
-    names, views = zip(*_cutouts(pictures, description.preprocess), strict=True)
+    names, views = zip(*_cutouts(pictures, description.preprocess, whole), strict=True)
     rows = []
     for number, found in enumerate(layer_maps(network, np.stack(views), layer or None)):
         for i, name in enumerate(names):
@@ -167,8 +170,9 @@ def _classifier(folder: Path) -> "tuple[Any, ClassifierDescription]":
     return network, description
 
 
-def _cutouts(sources: list[str], preprocess: "Preprocess") -> "Iterator[tuple[str, View]]":
-    """Name and network-sized view of each picture, its central square where it is none."""
+def _cutouts(sources: list[str], preprocess: "Preprocess", whole: bool) -> "Iterator[tuple[str, View]]":
+    """Name and network-sized view of each picture: of its central square, or of the galaxy in the middle of that."""
+    from edgegal.data.framing import framed
     from edgegal.device.sources import open_source
     from edgegal.preprocess import as_view, crop_square
 
@@ -177,7 +181,12 @@ def _cutouts(sources: list[str], preprocess: "Preprocess") -> "Iterator[tuple[st
             for frame in frames:
                 view = as_view(frame, preprocess.stretch)
                 height, width = view.shape[:2]
-                yield frame.source, crop_square(view, (width / 2, height / 2), min(height, width), preprocess.width)
+                side = min(height, width)
+                square = crop_square(view, (width / 2, height / 2), side, preprocess.width if whole else side)
+                yield (
+                    frame.source,
+                    square if whole else framed(square[None], preprocess.crop_scale, preprocess.width)[0],
+                )
 
 
 def _as_file(layer: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgegal.bundle.manifest import ClassifierDescription, Provenance
-from edgegal.cli.explain import app
+from edgegal.cli.explain import _cutouts, app
 from edgegal.errors import EdgegalError
 from edgegal.models.artefact import save_trained
 from edgegal.models.course import two_convolution_network
@@ -67,6 +67,16 @@ def test_one_panel_a_picture_of_any_shape(model: Path, tmp_path: Path) -> None:
     ]
     assert json.loads((tmp_path / "maps" / "explain.json").read_text()) == document
     assert cv2.imread(document["pictures"][1]["map"]).shape == (356, 640, 3)
+
+
+def test_a_network_sees_the_galaxy_in_the_middle_as_the_device_crops_it(tmp_path: Path) -> None:
+    pixels = np.zeros((120, 120, 3), np.uint8)
+    cv2.circle(pixels, (60, 60), 8, (200, 200, 200), -1)
+    cv2.imwrite(str(tmp_path / "small.png"), pixels)
+    seen = {whole: dict(_cutouts([str(tmp_path)], Preprocess(24, 24), whole)) for whole in (False, True)}
+    (cropped,), (entire,) = (views.values() for views in seen.values())
+    assert cropped.shape == entire.shape == (24, 24, 3)
+    assert (cropped > 100).mean() > 5 * (entire > 100).mean() > 0
 
 
 def test_a_damaged_picture_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
