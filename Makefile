@@ -103,15 +103,27 @@ bench: .venv/.installed
 	.venv/bin/edgegal bench --out out/bench
 
 ZOO := build/zoo
-ZOO_SETS := --data gz2_kaggle_5class --data gz1_6class --scheme galaxy6
+ZOO_TRAIN := env -u OMP_NUM_THREADS .venv/bin/edgegal train classifier --data gz2_kaggle_5class --data gz1_6class
+ZOO_SIX := $(ZOO_TRAIN) --scheme galaxy6 --pairs 500
+ZOO_FOUR := $(ZOO_TRAIN) --scheme h4 --pairs 500
+ZOO_TAUGHT := $(foreach i,1 2 3,--teacher $(ZOO)/teacher$(i))
+ZOO_ENSEMBLE := $(ZOO_TAUGHT) $(foreach i,0 1 2,--teacher $(ZOO)/six$(i) --teacher $(ZOO)/first$(i))
 zoo: .venv/.installed
-	OMP_NUM_THREADS= .venv/bin/edgegal train classifier $(ZOO_SETS) --architecture efficientnet-lite0 --epochs 12 --out $(ZOO)/teacher
-	OMP_NUM_THREADS= .venv/bin/edgegal train classifier $(ZOO_SETS) --teacher $(ZOO)/teacher --epochs 70 --balance 0.75 --adjust 0.2 --simulated 500 --pairs 500 --out $(ZOO)/classifier
-	OMP_NUM_THREADS= .venv/bin/edgegal train detector --data gz2_kaggle_5class --fields 6000 --epochs 8 --out $(ZOO)/detector
+	$(ZOO_SIX) --architecture efficientnet-lite0 --epochs 10 --seed 1 --crop-scale 1.4 --out $(ZOO)/teacher1
+	$(ZOO_SIX) --architecture efficientnet-lite0 --epochs 10 --seed 2 --size 128 --out $(ZOO)/teacher2
+	$(ZOO_SIX) --architecture efficientnet-lite0 --epochs 10 --seed 3 --size 128 --crop-scale 2 --out $(ZOO)/teacher3
+	$(ZOO_SIX) --teacher $(ZOO)/teacher1 --size 64 --crop-scale 1.4 --epochs 70 --balance 0.75 --adjust 0.2 --simulated 500 --out $(ZOO)/classifier
+	for i in 0 1 2; do \
+	    $(ZOO_SIX) $(ZOO_TAUGHT) --epochs 42 --balance 0.6 --seed $$i --out $(ZOO)/six$$i; \
+	    $(ZOO_FOUR) $(ZOO_TAUGHT) --epochs 42 --balance 1 --seed $$i --out $(ZOO)/first$$i; done
+	$(ZOO_FOUR) --start $(ZOO)/first2 --seed 102 $(ZOO_ENSEMBLE) --epochs 8 --rate 0.0015 --balance 0.6 --even 0.55 --keep 0.5 --adjust 0.15 --out $(ZOO)/four
+	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --fields 6000 --epochs 8 --out $(ZOO)/detector
 	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
+	.venv/bin/edgegal export $(ZOO)/four --name four-classes --out edgegal/zoo/four-classes
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --record
-	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz1_6class --scheme h4 --record
+	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --data gz1_6class --scheme h4 --record
+	.venv/bin/edgegal compare edgegal/zoo/four-classes --data gz2_kaggle_5class --data gz1_6class --scheme h4 --record
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 pins:
