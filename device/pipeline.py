@@ -144,6 +144,7 @@ class Pipeline:
         stack: LiveStack | None = None,
         abstain_below: float | None = None,
         min_side_px: float | None = None,
+        classifiers: Bundle | None = None,
     ) -> Self:
         """The stages of a bundle: its detector, and its classifier where it has one.
 
@@ -159,16 +160,19 @@ class Pipeline:
             As the attributes.
         abstain_below, min_side_px
             As `edgegal.inference.Abstention` has them; the bundle's own when None.
+        classifiers
+            Another bundle to take the classifier from.
 
         Raises
         ------
         InputError, MissingPartError, BundleError
-            The bundle has no detector or was changed, or the runtime is unknown, absent or unfit.
+            The bundle has no detector, the other one no classifier, one was changed, or the runtime is unknown, absent
+            or unfit.
         """
         detector = open_detector(bundle, runtime, precision, threads)
         naming = None
-        if bundle.manifest.classifier is not None:
-            classifier = open_classifier(bundle, runtime, precision, threads)
+        if classifiers is not None or bundle.manifest.classifier is not None:
+            classifier = open_classifier(classifiers or bundle, runtime, precision, threads)
             naming = Naming(
                 classifier.stage.labels,
                 lambda view, found: galaxy_crops(view, found, classifier.stage),

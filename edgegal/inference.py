@@ -238,7 +238,7 @@ def _stage(bundle: Bundle, name: StageName) -> DetectorStage | ClassifierStage:
     try:
         return bundle.manifest.stages[name]
     except KeyError:
-        raise InputError(f"bundle {bundle.manifest.name} has no {name}") from None
+        raise InputError(f"bundle {bundle.manifest.name} has no {name}", f"take one that has a {name}") from None
 
 
 def open_detector(

@@ -38,6 +38,9 @@ class RunSettings(_Section):
         default=None, title="Picture, FITS file, video, folder of these, or sim: for a simulated night"
     )
     bundle: str = Field(default="galaxies", title="Bundle folder, .edgegal file, or the name of a shipped bundle")
+    classifier: str | None = Field(
+        default=None, title="Bundle to take the classifier from; the same as the detector when not set"
+    )
     out: Path | None = Field(default=None, title="Folder for annotated pictures and sightings.jsonl")
     runtime: str | None = Field(default=None, title="Runtime; the best installed one when not set")
     precision: Precision | None = Field(default=None, title="Precision; the smallest in the bundle when not set")

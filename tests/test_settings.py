@@ -19,6 +19,7 @@ RUN = st.builds(
     RunSettings,
     source=st.none() | TEXT,
     bundle=TEXT,
+    classifier=st.none() | TEXT,
     out=st.none() | TEXT.map(Path),
     runtime=st.none() | st.sampled_from(sorted(RUNTIMES)),
     precision=st.none() | st.sampled_from(["int8", "fp16", "fp32"]),
@@ -61,7 +62,7 @@ def test_an_empty_file_is_the_defaults_and_every_field_says_what_it_is(tmp_path:
     ("text", "message", "mend"),
     [
         ("[run]\nbundle = 'b'\n\nthread = 2\n", "line 4: unknown setting run.thread", "did you mean threads?"),
-        ("[run]\nzzz = 2\n", "line 2: unknown setting run.zzz", "source, bundle, out, runtime"),
+        ("[run]\nzzz = 2\n", "line 2: unknown setting run.zzz", "source, bundle, classifier, out, runtime"),
         ("\n[rnu]\nthreads = 2\n", "line 2: unknown setting rnu", "did you mean run?"),
         ("# x\n[run]\nthreads = 0\n", "line 3: run.threads: ", ""),
         ("run.score = 1.5", "line 1: run.score: ", ""),

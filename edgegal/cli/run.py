@@ -26,6 +26,9 @@ def _settings_as_defaults(context: typer.Context, file: Path | None) -> Path | N
 def run(
     source: str = typer.Argument(help="Picture, FITS file, video, folder of these, or sim: for a simulated night."),
     bundle: str = typer.Option("galaxies", "--bundle", help="Bundle folder, .edgegal file, or a shipped name."),
+    classifier: str | None = typer.Option(
+        None, "--classifier", help="Bundle to take the classifier from, such as four-classes; --bundle's by default."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Folder for annotated pictures and sightings.jsonl."),
     runtime: str | None = typer.Option(None, "--runtime", help="Runtime; the best installed one by default."),
     precision: str | None = typer.Option(None, "--precision", help="int8, fp16 or fp32; the smallest by default."),
@@ -97,6 +100,7 @@ def run(
                 LiveStack(stack) if stack else None,
                 abstain_below,
                 min_side,
+                zoo.resolve(classifier) if classifier else None,
             )
             if page:
                 typer.echo(f"page: {page.url}", err=True)

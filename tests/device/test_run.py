@@ -190,3 +190,15 @@ def test_an_interrupt_leaves_whole_output_and_its_exit_code(tmp_path: Path, kind
         assert cv2.imread(str(path)) is not None
     log = [json.loads(line) for line in (tmp_path / "out/sightings.jsonl").read_text().splitlines()]
     assert {line["id"] for line in log if line["event"] == "end"} == {s["id"] for s in summary["sightings"]}
+
+
+def test_the_classifier_may_come_from_another_bundle(tmp_path: Path) -> None:
+    found = document(run("sim:seed=7,frames=1", "--classifier", "four-classes", "--json", cwd=tmp_path))
+    assert found["sightings"]
+    assert all(set(s["probabilities"]) == {"smooth", "spiral", "edge-on", "merger"} for s in found["sightings"])
+
+
+def test_a_bundle_without_a_detector_is_named(tmp_path: Path) -> None:
+    done = run("sim:frames=1", "--bundle", "four-classes", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "bundle four-classes has no detector" in words_of(done)
