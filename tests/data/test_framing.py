@@ -8,7 +8,7 @@ pytest.importorskip("sep", reason="boxes of cutouts need sep: the training envir
 from edgegal.data.boxes import cutout_boxes
 from edgegal.data.framing import framed
 from edgegal.data.simulated import simulate_cutouts
-from edgegal.preprocess import Stretch
+from edgegal.preprocess import Stretch, resize
 from edgegal.sky import KINDS
 
 pytestmark = pytest.mark.host
@@ -44,3 +44,15 @@ def test_simulated_cutouts_take_turns_and_are_framed_like_real_ones() -> None:
     sides = [float((b[2:] - b[:2]).max()) for p in pictures if (b := cutout_boxes(p).galaxy) is not None]
     assert len(sides) >= 45
     assert 0.4 <= np.median(sides) / 128 <= 0.85
+
+
+def test_a_galaxy_is_cut_alike_from_finer_pixels() -> None:
+    """A bright core in a wide faint disk with knots: in three times the pixels the core alone would be boxed."""
+    y, x = np.mgrid[:384, :384] - 191.5
+    light = 160 * np.exp(-np.hypot(x, y) / 14) + 60 * np.exp(-np.hypot(x / 1.4, y) / 50)
+    light += 25 * np.cos(3 * np.arctan2(y, x) + np.hypot(x, y) / 12) * np.exp(-np.hypot(x, y) / 60)
+    light += np.random.default_rng(0).normal(8, 4, light.shape)
+    fine = np.repeat(np.clip(light, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    coarse = resize(fine, 128, 128)
+    wanted, found = (framed(picture[None], 1.6, 64).astype(np.float32) for picture in (coarse, fine))
+    assert np.abs(wanted - found).mean() < 3
