@@ -52,7 +52,7 @@ def classifier(
     architecture: str = typer.Option(
         "compact",
         "--architecture",
-        help="compact, compact-excite, separable, inverted-residual, two-convolution, or the teacher efficientnet-lite0.",
+        help="compact, compact-excite, separable, inverted-residual, two-convolution; to teach: efficientnet-lite0.",
     ),
     teacher: list[Path] = typer.Option(
         [], "--teacher", help="Trained classifier to learn from, on unlabelled pictures too; repeatable."
