@@ -53,12 +53,13 @@ def _name(text: str, width: int = 18) -> str:
     return "\n".join(lines).replace("$", r"\$")
 
 
-def draw_confusion(result: ClassificationResult) -> Figure:
-    """Counts of each true class (row) and answer (column), shaded by their share of the row."""
+def draw_confusion(result: ClassificationResult, bands: Mapping[str, Band]) -> Figure:
+    """Counts of each true class (row) and answer (column), shaded by their share of the row, with its interval."""
     classes = len(result.labels)
     counts = metrics.confusion_matrix(result.truth, result.predicted, classes)
     support = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
+    band = bands["confusion_shares"]
+    shares = np.nan_to_num(band.value)
     side = max(_WIDTH, 1.8 + 0.5 * classes)
     figure = _figure(side, side * 0.92)
     axes = figure.add_subplot()
@@ -71,6 +72,8 @@ def draw_confusion(result: ClassificationResult) -> Figure:
     for row, column in np.ndindex(counts.shape):
         ink = "white" if shares[row, column] > 0.55 else "#1b2430"
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f} %" if support[row, 0] else "n/a"
+        if support[row, 0] and classes <= 6:
+            text += f"\n[{100 * band.low[row, column]:.0f}, {100 * band.high[row, column]:.0f}]"
         if not counts[row, column] and support[row, 0]:
             text, ink = "0", _GREY
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=_FONT if classes <= 6 else _SMALL)

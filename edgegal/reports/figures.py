@@ -80,6 +80,12 @@ def _mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(total, known.sum(axis=-1), out=np.full(total.shape, np.nan), where=known.any(axis=-1))
 
 
+def _shares_of_rows(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each count over the pictures of its true class; NaN where there are none."""
+    support = confusion.sum(axis=-1, keepdims=True)
+    return np.divide(confusion, support, out=np.full(confusion.shape, np.nan), where=support > 0)
+
+
 def _classification(result: ClassificationResult) -> Statistic:
     truth, probabilities, predicted = result.truth, result.probabilities, result.predicted
     classes, n = len(result.labels), len(result)
@@ -107,6 +113,7 @@ def _classification(result: ClassificationResult) -> Statistic:
             "f1": f1,
             "auc": auc,
             "bin_accuracy": bins.accuracy,
+            "confusion_shares": _shares_of_rows(confusion),
         }
 
     return figures
@@ -146,9 +153,9 @@ def measured(result: Result, seed: int = 0, resamples: int = RESAMPLES) -> dict[
     Returns
     -------
     dict
-        By the names in `TITLES`, arrays with one value a class or output where the figure is one of each, and
-        ``bin_accuracy`` of each reliability bin. NaN where there is no figure: recall of a class without pictures,
-        precision of one never named.
+        By the names in `TITLES`, arrays with one value a class or output where the figure is one of each;
+        ``bin_accuracy`` of each reliability bin; and ``confusion_shares``, of all answers in each true class. NaN where
+        there is no figure: recall of a class without pictures, precision of one never named.
     """
     return metrics.bootstrap_bands(len(result), statistic(result), seed, resamples)
 

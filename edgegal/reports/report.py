@@ -162,8 +162,8 @@ def _result_pictures(
         figures = [
             (
                 "confusion",
-                "Confusion matrix: pictures, and their share of the true class",
-                drawing.draw_confusion(result),
+                "Confusion matrix: pictures, and their share of the true class with its interval",
+                drawing.draw_confusion(result, bands),
             ),
             ("scores", "Precision, recall and F1 of each class", drawing.draw_scores(result, bands)),
             (
@@ -285,6 +285,7 @@ def _result_document(result: Result, bands: Mapping[str, Band], pictures: Sequen
         document |= {
             "support": _support(result),
             "confusion": metrics.confusion_matrix(result.truth, result.predicted, len(columns)),
+            "confusion_shares": asdict(bands["confusion_shares"]),
             "reliability": {
                 "edges": bins.edges,
                 "counts": bins.counts,

@@ -92,7 +92,7 @@ def report_trained(
         for folder in folders:
             result = judged(folder, name, scheme, split, framing)
             method = result.name.rpartition(", seed ")[0]
-            rows.setdefault(f"{method}: {result.dataset}", []).append(result)
+            rows.setdefault(f"{result.dataset}: {method}", []).append(result)
     classes = {result.labels for results in rows.values() for result in results}
     if len(classes) > 1:
         raise InputError("the sets are judged in different classes", "name classes that they share with --scheme")

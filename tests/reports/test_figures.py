@@ -27,12 +27,13 @@ def test_every_figure_is_that_of_scikit_learn(drawn: Drawn) -> None:
         "precision": sk.precision_score(truth, predicted, average=None),
         "recall": sk.recall_score(truth, predicted, average=None),
         "f1": sk.f1_score(truth, predicted, average=None),
+        "confusion_shares": sk.confusion_matrix(truth, predicted, normalize="true"),
         "auc": [sk.roc_auc_score(truth == c, probabilities[:, c]) for c in range(4)],
     }
     ours = measured(result, resamples=20)
     for key, value in expected.items():
         np.testing.assert_allclose(ours[key].value, value, err_msg=key)
-    assert set(ours) - {"bin_accuracy"} <= set(TITLES)
+    assert set(ours) - {"bin_accuracy", "confusion_shares"} <= set(TITLES)
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say(drawn: Drawn) -> None:

@@ -68,6 +68,11 @@ def test_the_document_says_how_figures_were_made(report: Path) -> None:
     assert result["figures"]["accuracy"]["low"] <= result["figures"]["accuracy"]["value"]
     assert result["history"]["val_loss"] == [1.1, None, 0.6]
     assert np.array(result["confusion"]).sum() == 60
+    shares = result["confusion_shares"]
+    assert shares["value"][2] == [None, None, None]
+    for c in (0, 1):
+        assert shares["value"][c][c] == pytest.approx(result["figures"]["recall"][result["columns"][c]]["value"])
+        assert shares["low"][c][c] <= shares["value"][c][c] <= shares["high"][c][c]
     assert sum(result["reliability"]["counts"]) == 60
     assert [run["published"] for run in found["comparison"]["runs"]] == [{"accuracy": 0.7}, {}]
 
@@ -96,9 +101,11 @@ def test_one_picture_and_a_regression_are_reported_too(drawn: Drawn, tmp_path: P
 
 def test_equal_figures_give_equal_pictures(drawn: Drawn) -> None:
     from edgegal.reports import drawing
+    from edgegal.reports.figures import measured
     from edgegal.reports.report import _png
 
-    first, second = (_png(drawing.draw_confusion(drawn())) for _ in range(2))
+    bands = measured(drawn(), resamples=20)
+    first, second = (_png(drawing.draw_confusion(drawn(), bands)) for _ in range(2))
     assert first == second
 
 
