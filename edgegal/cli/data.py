@@ -136,7 +136,8 @@ def info(
     for skip in summary.skipped:
         typer.echo(f"left out, {skip}")
     for shared in summary.shared:
-        typer.echo(f"galaxies also in {shared.name}: {len(shared.matches)}")
+        found = len(shared.matches) if shared.compared else "not to be told by ids or positions: try --by-picture"
+        typer.echo(f"galaxies also in {shared.name}: {found}")
     typer.echo(f"galaxies in the training part of one set and the test part of another: {len(summary.leaks)}")
     if summary.leaks:
         leak_rows = [[leak.train_set, leak.train_id, leak.test_set, leak.test_id, leak.how] for leak in summary.leaks]

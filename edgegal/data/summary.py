@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgegal.data.leakage import Leak, Match, leaks, same_galaxies
+from edgegal.data.leakage import Leak, Match, comparable, leaks, same_galaxies
 from edgegal.data.pictures import PictureSet, Skip
 from edgegal.data.registry import DATASETS, Dataset, open_dataset
 from edgegal.data.splits import SPLITS, split_digest
@@ -52,10 +52,13 @@ class Shared:
         The other set.
     matches
         All of them.
+    compared
+        Whether any could be found: by pictures, or because the sets have ids or positions in common.
     """
 
     name: str
     matches: tuple[Match, ...]
+    compared: bool
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,14 @@ def summarise(pictures: PictureSet, against: Sequence[PictureSet] | None = None,
         digest=pictures.digest(),
         split_digest=split_digest(pictures.ids, pictures.splits.tolist()),
         skipped=pictures.skipped,
-        shared=tuple(Shared(other.name, same_galaxies(pictures, other, by_picture)) for other in others),
+        shared=tuple(
+            Shared(
+                other.name,
+                same_galaxies(pictures, other, by_picture),
+                by_picture or comparable(pictures, other),
+            )
+            for other in others
+        ),
         leaks=leaks([pictures], others, by_picture) + leaks(others, [pictures], by_picture),
     )
 

@@ -344,7 +344,7 @@ def train_classifier(
     if settings.adjust:
         _adjust(model, predict(model, held[0]).mean(axis=0), settings.adjust)
     calibration = calibrated(model, *held, crop_scale)
-    taught = f", taught by {len(teachers)} networks" if teachers else ""
+    taught = f", taught by {len(teachers)} network{'s' if len(teachers) > 1 else ''}" if teachers else ""
     description = ClassifierDescription(
         labels=scheme.labels,
         scheme=scheme.name,

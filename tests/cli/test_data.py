@@ -64,9 +64,11 @@ def test_info_against_another_set(folder: str, tmp_path: Path) -> None:
     other = f"csv:{tmp_path / 'table' / 'labels.csv'}"
     summary = json.loads(run("info", folder, "--against", other, "--json"))
     assert summary["shared"] == [
-        {"name": other, "matches": [{"first_id": "round/0.png", "second_id": "0", "how": "named"}]}
+        {"name": other, "matches": [{"first_id": "round/0.png", "second_id": "0", "how": "named"}], "compared": True}
     ]
     assert f"galaxies also in {other}: 1" in run("info", folder, "--against", other)
+    (tmp_path / "table" / "labels.csv").write_text("file,label,split\n0.png,round,test\n")
+    assert f"galaxies also in {other}: not to be told" in run("info", folder, "--against", other)
 
 
 def test_fetch_by_hand_and_from_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
