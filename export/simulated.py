@@ -4,11 +4,15 @@ from itertools import count as counting
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegal.bundle import Bundle, open_bundle
+from edgegal.bundle.manifest import ClassifierStage
 from edgegal.data.fields import Field, compose_field
 from edgegal.data.simulated import simulate_cutouts
+from edgegal.errors import InputError
 from edgegal.export.writer import add_classifier_evaluation, add_detector_evaluation
+from edgegal.labels import UNLABELLED, label_map, scheme
 from edgegal.preprocess import Stretch
 from edgegal.sky import KINDS
 
@@ -20,7 +24,7 @@ _CUTOUTS_PER_FIELD = 6
 
 
 def add_simulated_evaluation(out: Path, count: int, seed: int) -> Bundle:
-    """Give every network of the bundle folder `out` that knows the simulated classes an evaluation set.
+    """Give an evaluation set to every network of the bundle folder `out` that knows the simulated galaxies.
 
     Parameters
     ----------
@@ -33,13 +37,13 @@ def add_simulated_evaluation(out: Path, count: int, seed: int) -> Bundle:
     """
     bundle = open_bundle(out)
     classifier, detector = bundle.manifest.classifier, bundle.manifest.detector
-    if classifier is not None and set(KINDS) <= set(classifier.labels):
+    table = None if classifier is None else _simulated_classes(classifier)
+    if classifier is not None and table is not None:
         prepared = classifier.preprocess
         pictures, kinds = simulate_cutouts(
             count, seed + _SEED_OFFSET, prepared.height, prepared.stretch, prepared.crop_scale
         )
-        labels = np.array([classifier.labels.index(kind) for kind in KINDS], np.int32)[kinds]
-        bundle = add_classifier_evaluation(out, pictures, labels, f"simulated cutouts, seed {seed}")
+        bundle = add_classifier_evaluation(out, pictures, table[kinds], f"simulated cutouts, seed {seed}")
     if detector is not None:
         fields = _clear_cut(
             max(1, count // _CUTOUTS_PER_FIELD), seed, detector.preprocess.height, detector.preprocess.stretch
@@ -48,6 +52,17 @@ def add_simulated_evaluation(out: Path, count: int, seed: int) -> Bundle:
             out, np.stack([f.picture for f in fields]), [f.boxes for f in fields], f"simulated fields, seed {seed}"
         )
     return bundle
+
+
+def _simulated_classes(classifier: ClassifierStage) -> NDArray[np.int32] | None:
+    """Class of `classifier` for each simulated kind; None where it has none for one of them."""
+    if set(KINDS) <= set(classifier.labels):
+        return np.array([classifier.labels.index(kind) for kind in KINDS], np.int32)
+    try:
+        table = label_map(scheme("gz2-5class"), scheme(classifier.scheme))
+    except InputError:
+        return None
+    return None if (table == UNLABELLED).any() else table
 
 
 def _clear_cut(count: int, seed: int, size: int, stretch: Stretch) -> list[Field]:

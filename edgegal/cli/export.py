@@ -45,6 +45,9 @@ def export(
     bundle = export_bundle(jobs, steps, out, identity, progress=lambda line: typer.echo(line, err=True))
     if evaluation:
         bundle = add_simulated_evaluation(out, evaluation, seed)
+        for stage, content in bundle.manifest.stages.items():
+            if content.evaluation is None:
+                typer.echo(f"no evaluation set for the {stage}: the simulated sky lacks its classes", err=True)
     if as_json:
         typer.echo(bundle.manifest.model_dump_json(indent=2))
         return

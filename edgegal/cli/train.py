@@ -63,8 +63,10 @@ def classifier(
     epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
     batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),
     size: int | None = typer.Option(None, "--size", min=16, help="Input side in pixels; the architecture's own."),
-    crop_scale: float = typer.Option(1.6, "--crop-scale", min=1, max=4, help="Side of a crop over its galaxy's box."),
-    rate: float | None = typer.Option(None, "--rate", help="Peak learning rate; the architecture's own."),
+    crop_scale: float | None = typer.Option(
+        None, "--crop-scale", min=1, max=4, help="Side of a crop over its galaxy's box; that of the device by default."
+    ),
+    rate: float | None = typer.Option(None, "--rate", min=1e-7, help="Peak learning rate; the architecture's own."),
     balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
     adjust: float = typer.Option(
         0, "--adjust", min=0, max=1, help="Power of the classes' frequencies divided out of the trained probabilities."
@@ -82,7 +84,7 @@ def classifier(
     """Train a compact classifier. Interrupt and run again to go on after the last whole epoch."""
     from edgegal.cli.training import finish, opened, resuming, teachers
     from edgegal.models.artefact import load_trained
-    from edgegal.training.classifier import ClassifierSettings, train_classifier
+    from edgegal.training.classifier import CROP_SCALE, ClassifierSettings, train_classifier
 
     sets, target = opened(data, scheme)
     settings = ClassifierSettings(
@@ -103,7 +105,7 @@ def classifier(
     taught_by = teachers(teacher, target)
     begin = load_trained(start)[0] if start else None
     with resuming(out) as state:
-        trained = train_classifier(sets, target, settings, taught_by, begin, crop_scale, state=state)
+        trained = train_classifier(sets, target, settings, taught_by, begin, crop_scale or CROP_SCALE, state=state)
     finish(trained, out, as_json)
 
 

@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from edgegal.bundle import verify
+from edgegal import zoo
+from edgegal.bundle import open_bundle, verify
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
 from edgegal.errors import EdgegalError, InputError
-from edgegal.export import add_classifier_evaluation, add_detector_evaluation
+from edgegal.export import add_classifier_evaluation, add_detector_evaluation, add_simulated_evaluation
+from edgegal.export.simulated import _simulated_classes
 
 pytestmark = pytest.mark.host
 
@@ -38,6 +40,21 @@ def test_a_second_set_takes_the_place_of_the_first(out, make_sky):
     bundle = add_classifier_evaluation(out, make_sky(2, 21), np.arange(2), "second")
     assert bundle.manifest.classifier.evaluation.n == len(read_classifier_set(bundle)[1]) == 2
     assert verify(bundle) == []
+
+
+def test_simulated_galaxies_judge_coarser_classes_too(tmp_path):
+    """Of ten, two of each kind: round, in-between and cigar are smooth."""
+    out = shutil.copytree(zoo.resolve("four-classes").root, tmp_path / "four")
+    bundle = add_simulated_evaluation(out, 10, 0)
+    _, labels = read_classifier_set(bundle)
+    assert np.bincount(labels, minlength=4).tolist() == [6, 2, 2, 0]
+    assert verify(bundle) == []
+
+
+def test_classes_that_the_simulated_sky_lacks_get_no_set(out):
+    stage = open_bundle(out).manifest.classifier
+    own = stage.model_copy(update={"labels": ("a", "b", "c", "d", "e"), "scheme": "own"})
+    assert _simulated_classes(own) is None
 
 
 def test_what_does_not_fit_changes_nothing(out, make_sky):
