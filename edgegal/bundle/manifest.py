@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    WrapSerializer,
     model_serializer,
     model_validator,
 )
@@ -44,8 +45,9 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA_VERSION = "1.1"
-"""1.1 added when a classifier gives no class (`ClassifierDescription.abstain_below`, ``min_side_px``)."""
+SCHEMA_VERSION = "1.2"
+"""1.1 added when a classifier gives no class (`ClassifierDescription.abstain_below`, ``min_side_px``); 1.2 anchors
+whose ratios differ between maps, and their layout (`AnchorLevel.shapes`, `AnchorSpec.layout`)."""
 
 Format = Literal["tflite", "onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "dynamic", "int8", "int16x8"]
@@ -222,11 +224,22 @@ class ClassifierDescription(Description):
         return document
 
 
+def _anchors_as_before(spec: AnchorSpec, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """Leave the fields of schema 1.2 out where they say nothing: earlier documents keep their text and seal."""
+    document: dict[str, Any] = write(spec)
+    if document["layout"] == "stride":
+        del document["layout"]
+    for level in document["levels"]:
+        if not level["shapes"]:
+            del level["shapes"]
+    return document
+
+
 class DetectorDescription(Description):
     """Tile in, box codes and scores out; decoding and suppression happen outside the graph."""
 
     task: Literal["detection"] = "detection"
-    anchors: AnchorSpec
+    anchors: Annotated[AnchorSpec, WrapSerializer(_anchors_as_before)]
     score_threshold: float = Field(default=0.5, ge=0, le=1)
     iou_threshold: float = Field(default=0.45, ge=0, le=1)
     max_detections: int = Field(default=100, ge=1)

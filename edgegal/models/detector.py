@@ -1,18 +1,32 @@
-"""SSDLite on MobileNetV2 (Liu et al. 2016; Sandler et al. 2018), with anchors small enough for galaxies.
+"""The detectors that can be trained, by name.
 
-Four feature maps, each with a depthwise 3x3 and a 1x1 convolution for box codes and another pair for scores. Decoding
-and suppression stay outside the graph, so every exporter takes it.
+All keep decoding and suppression outside the graph, so that every exporter takes them.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
-from keras import layers, ops
 
-from edgegal.anchors import AnchorLevel, AnchorSpec
+from edgegal.anchors import AnchorLevel, AnchorSpec, fpn_anchors, ssd_anchors
 from edgegal.errors import InputError
+from edgegal.models.pyramid import efficientdet, fpnlite
+from edgegal.models.single_shot import FOREGROUND_PRIOR, Blueprint, Maps, assemble, scaled
+from edgegal.models.ssd import ssd, ssdlite
 
-__all__ = ["ANCHORS", "FOREGROUND_PRIOR", "ssdlite_mobilenet_v2"]
+__all__ = [
+    "ANCHORS",
+    "DEFAULT_DETECTOR",
+    "DETECTORS",
+    "FOREGROUND_PRIOR",
+    "DetectorArchitecture",
+    "build_detector",
+    "detector_architecture",
+    "ssdlite_mobilenet_v2",
+]
 
 ANCHORS = AnchorSpec(
     levels=(
@@ -26,77 +40,212 @@ ANCHORS = AnchorSpec(
 )
 """From 10-pixel smudges to a galaxy that fills a 256-pixel tile."""
 
-FOREGROUND_PRIOR = 0.01
-"""Score every anchor starts from: the -4.6 class bias of the reference recipe (Lin et al. 2017)."""
-
-# .99 lags behind on runs of a few thousand steps.
-_MOMENTUM = 0.9
+_SMALLEST_SIZE = 32
 
 
-def _backbone(size: int, alpha: float) -> tuple[Any, list[Any]]:
-    """MobileNetV2 up to its last bottleneck: the input and the maps at strides 8, 16 and 32."""
-    base = keras.applications.MobileNetV2(
-        input_shape=(size, size, 3), alpha=alpha, include_top=False, weights=None, name="mobilenet_v2"
-    )
-    for layer in base.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
-    names = ("block_6_expand_relu", "block_13_expand_relu", "block_16_project_BN")
-    return base.inputs[0], [base.get_layer(name).output for name in names]
+@dataclass(frozen=True)
+class DetectorArchitecture:
+    """A kind of detector and its recipe.
+
+    Attributes
+    ----------
+    name
+        What it is called in recipes and on the command line.
+    description
+        One line for a listing.
+    build
+        Backbone, neck and heads on pixels ``(n, size, size, 3)`` RGB 0-255.
+    anchors
+        The anchors of its recipe at an input side in pixels.
+    strides
+        Strides of its maps; its anchors have these.
+    multiple
+        The input side is a multiple of this.
+    alpha
+        Width multiplier unless another is asked for; None where the width is fixed.
+    depth
+        Channels of its pyramid's maps at a width multiplier of 1; None where it has no pyramid.
+    focal_alpha, focal_gamma
+        Of the focal loss in its recipe.
+    """
+
+    name: str
+    description: str
+    build: Callable[[Any, Blueprint], Maps]
+    anchors: Callable[[int], AnchorSpec]
+    strides: tuple[int, ...]
+    multiple: int
+    alpha: float | None
+    depth: int | None
+    focal_alpha: float
+    focal_gamma: float
 
 
-def _conv_norm(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
-    x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
-    return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x)
+def _galaxy_anchors(size: int) -> AnchorSpec:
+    """The same at every size: galaxies do not grow with the tile."""
+    return ANCHORS
 
 
-def _depthwise(x: Any, stride: int, name: str) -> Any:
-    x = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
-    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
-    return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x)
+def _fpn_anchors(size: int) -> AnchorSpec:
+    return fpn_anchors()
 
 
-def ssdlite_mobilenet_v2(
-    size: int = 256, alpha: float = 0.35, classes: int = 1, anchors: AnchorSpec = ANCHORS
+def _efficientdet_anchors(size: int) -> AnchorSpec:
+    # EfficientDet's own coder has no scales; its Huber loss bends at .1 instead, where a tenfold offset reaches 1.
+    return fpn_anchors(smallest=24.0, per_level=3, layout="even")
+
+
+DETECTORS: Mapping[str, DetectorArchitecture] = MappingProxyType(
+    {
+        architecture.name: architecture
+        for architecture in (
+            DetectorArchitecture(
+                "ssdlite-mobilenet-v2",
+                "SSDLite on MobileNetV2, four maps from stride 8 on: for small galaxies on small computers",
+                ssdlite,
+                _galaxy_anchors,
+                strides=(8, 16, 32, 64),
+                multiple=64,
+                alpha=0.35,
+                depth=None,
+                focal_alpha=0.75,
+                focal_gamma=2.0,
+            ),
+            DetectorArchitecture(
+                "ssd-mobilenet-v2",
+                "SSD on MobileNetV2 with 1x1 heads, six maps from stride 16 on (TF Object Detection API)",
+                ssd,
+                ssd_anchors,
+                strides=(16, 32, 64, 128, 256, 512),
+                multiple=1,
+                alpha=0.35,
+                depth=None,
+                focal_alpha=0.75,
+                focal_gamma=2.0,
+            ),
+            DetectorArchitecture(
+                "ssd-mobilenet-v2-fpnlite",
+                "Feature pyramid on MobileNetV2, five maps from stride 8 on, shared heads (TF Object Detection API)",
+                fpnlite,
+                _fpn_anchors,
+                strides=(8, 16, 32, 64, 128),
+                multiple=32,
+                alpha=0.35,
+                depth=128,
+                focal_alpha=0.25,
+                focal_gamma=2.0,
+            ),
+            DetectorArchitecture(
+                "efficientdet-lite0",
+                "BiFPN on EfficientNet-Lite0, five maps from stride 8 on: for comparison with published figures",
+                efficientdet,
+                _efficientdet_anchors,
+                strides=(8, 16, 32, 64, 128),
+                multiple=32,
+                alpha=None,
+                depth=64,
+                focal_alpha=0.25,
+                focal_gamma=1.5,
+            ),
+        )
+    }
+)
+"""Every detector that can be trained, by name."""
+
+DEFAULT_DETECTOR = "ssdlite-mobilenet-v2"
+
+
+def detector_architecture(name: str) -> DetectorArchitecture:
+    """The architecture of that name; `InputError` when there is none."""
+    try:
+        return DETECTORS[name]
+    except KeyError:
+        raise InputError(f"no detector {name!r}", f"use one of: {', '.join(DETECTORS)}") from None
+
+
+def build_detector(
+    name: str = DEFAULT_DETECTOR,
+    size: int = 256,
+    alpha: float | None = None,
+    classes: int = 1,
+    anchors: AnchorSpec | None = None,
+    mono: bool = False,
+    weights: str | Path | None = None,
+    depth: int | None = None,
 ) -> keras.Model:
-    """The detector.
+    """A detector, not compiled.
 
     Parameters
     ----------
+    name
+        Of `DETECTORS`.
     size
-        Input side in pixels, a multiple of 64.
+        Input side in pixels, a multiple of the architecture's.
     alpha
-        Width multiplier of the backbone.
+        Width multiplier; None for the architecture's.
     classes
         Number of classes, background not counted.
     anchors
-        Anchors of strides 8, 16, 32 and 64.
+        Anchors with the architecture's strides, as small as wanted; None for its recipe's.
+    mono
+        Average the channels first: for cameras without colour and for telling galaxies by their light alone. The input
+        stays RGB.
+    weights
+        Where the backbone starts from. None or ``none``: at random. ``imagenet``: Keras's MobileNetV2, fetched once
+        and only for the width multipliers it is published at, or the checkpoint of EfficientNet-Lite0 in its package.
+        Else the path of such a file. Only backbones trained on ImageNet can be had this way: none of the sources has
+        whole detectors trained on COCO.
+    depth
+        Channels of the pyramid's maps; None for the architecture's, scaled by `alpha`.
 
     Returns
     -------
     keras.Model
         Input ``image`` float32 ``(n, size, size, 3)`` RGB 0-255; outputs ``boxes`` ``(n, a, 4)`` codes ty, tx, th, tw
         and ``scores`` ``(n, a, classes)`` in 0-1, anchors in the order of `edgegal.anchors.generate`.
+
+    Raises
+    ------
+    InputError
+        Something that the architecture cannot be built with, or a file of weights that does not fit it.
+    MissingPartError
+        Weights that cannot be fetched, or whose package is not installed.
     """
-    if size % 64:
-        raise InputError(f"a detector's size is a multiple of 64, not {size}")
-    entry, (fine, middle, coarse) = _backbone(size, alpha)
-    backbone = keras.Model(entry, [fine, middle, coarse], name="backbone")
-    image = keras.Input((size, size, 3), name="image")
-    fine, middle, coarse = backbone(layers.Rescaling(1 / 255, name="rescale")(image))
-    coarse = _conv_norm(coarse, 160, 1, 1, "coarse")
-    extra = _conv_norm(_depthwise(_conv_norm(coarse, 64, 1, 1, "extra_in"), 2, "extra"), 128, 1, 1, "extra_out")
-    bias = keras.initializers.Constant(-float(ops.log((1 - FOREGROUND_PRIOR) / FOREGROUND_PRIOR)))
-    boxes, scores = [], []
-    for x, level in zip((fine, middle, coarse, extra), anchors.levels, strict=True):
-        cell = len(level.sizes) * len(anchors.ratios)
-        code = layers.Conv2D(cell * 4, 1, name=f"boxes{level.stride}")(_depthwise(x, 1, f"boxes{level.stride}_tower"))
-        logit = layers.Conv2D(cell * classes, 1, bias_initializer=bias, name=f"scores{level.stride}")(
-            _depthwise(x, 1, f"scores{level.stride}_tower")
+    kind = detector_architecture(name)
+    spec = kind.anchors(size) if anchors is None else anchors
+    _check(kind, size, alpha, classes, spec, depth)
+    width = alpha or kind.alpha or 1.0
+    plan = Blueprint(
+        size=size,
+        alpha=width,
+        depth=depth or (scaled(kind.depth, width) if kind.depth else 0),
+        classes=classes,
+        anchors=spec,
+        weights=str(weights or "none"),
+    )
+    return assemble(kind.build, plan, mono, name.replace("-", "_"))
+
+
+def _check(
+    kind: DetectorArchitecture, size: int, alpha: float | None, classes: int, anchors: AnchorSpec, depth: int | None
+) -> None:
+    if size % kind.multiple or size < _SMALLEST_SIZE:
+        raise InputError(
+            f"{kind.name} takes a size that is a multiple of {kind.multiple} and at least {_SMALLEST_SIZE}, not {size}"
         )
-        boxes.append(layers.Reshape((-1, 4), name=f"boxes{level.stride}_flat")(code))
-        scores.append(layers.Reshape((-1, classes), name=f"scores{level.stride}_flat")(logit))
-    codes = layers.Concatenate(axis=1, name="boxes")(boxes)
-    probability = layers.Activation("sigmoid", name="scores")(layers.Concatenate(axis=1, name="logits")(scores))
-    return keras.Model(image, {"boxes": codes, "scores": probability}, name="ssdlite_mobilenet_v2")
+    if alpha is not None and (kind.alpha is None or alpha <= 0):
+        raise InputError(f"{kind.name} cannot have a width multiplier of {alpha}", "leave alpha out")
+    if depth is not None and (kind.depth is None or depth < 1):
+        raise InputError(f"{kind.name} cannot have a depth of {depth}", "leave depth out")
+    if classes < 1:
+        raise InputError(f"a detector tells at least one class, not {classes}")
+    strides = tuple(level.stride for level in anchors.levels)
+    if strides != kind.strides:
+        raise InputError(f"{kind.name} has maps of strides {kind.strides}, the anchors are for {strides}")
+
+
+def ssdlite_mobilenet_v2(
+    size: int = 256, alpha: float = 0.35, classes: int = 1, anchors: AnchorSpec = ANCHORS
+) -> keras.Model:
+    """`build_detector` of the default architecture."""
+    return build_detector(DEFAULT_DETECTOR, size, alpha, classes, anchors)
