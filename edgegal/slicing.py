@@ -1,49 +1,79 @@
 """Detection on frames larger than the network: a scale pyramid of overlapping tiles.
 
-Every level halves the frame until it fits one tile, so a galaxy of any size appears once at a size the network knows.
+Every level shrinks the frame until it fits one tile, so a galaxy of any size appears once at a size the network knows.
 The last tile of a row or column is moved inward instead of being padded or shrunk.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from edgegal.detections import Detections, non_maximum_suppression
+from edgegal.detections import Detections, contained, non_maximum_suppression, weighted_box_fusion
 from edgegal.frames import View
 from edgegal.preprocess import resize
 
-__all__ = ["Slicing", "Tile", "detect_sliced", "offsets", "pyramid", "tiles"]
+__all__ = ["Slicing", "Tile", "detect_sliced", "level_sizes", "offsets", "tiles"]
 
-_SEAM = 4
-"""A box ending this near to a seam, in pixels of its tile, is taken for cut: networks place edges that well."""
+_SEAM_PX = 4.0
+_SEAM_SHARE = 0.1
+"""A box ending nearer to a seam than either, in pixels of its tile or in its longer side, is taken for cut: networks
+place edges that well, and no better on what they do not see whole."""
+
+_SHRINK = (2.0, 2.5)
+"""From level to level a frame shrinks by the first, or by up to the second where that saves tiles. What is just too
+large for the overlap of one level is then still two fifths of it at the next."""
+
+_PART = 0.7
+"""Share of a box inside another from which on it may be a part of the other."""
+
+_SAME_OBJECT = 3.0
+"""Boxes inside each other and less different in area than this are two views of one galaxy; a companion is smaller."""
 
 
 @dataclass(frozen=True)
 class Slicing:
-    """How a frame is cut.
+    """How a frame is cut, and how what was found in the tiles is joined.
 
     Attributes
     ----------
     tile
         Side of the square tile in pixels: the network's input.
     overlap
-        Pixels neighbouring tiles share at least; the largest box sure to lie whole in some tile of its level, clear of
-        the seams where the tile has room for that.
+        Pixels neighbouring tiles share at least. Four fifths of it is the largest box sure to lie in some tile of its
+        level clear of the seams; larger ones do so at a later level.
     iou
         Overlap above which two boxes from different tiles or levels are one galaxy.
     limit
         Detections kept per frame.
+    merge
+        Of the boxes of one galaxy, ``nms`` keeps the best-scoring, ``wbf`` takes the weighted mean.
+    levels
+        Levels of the pyramid at most, the finest first; as many as it takes to fit one tile when None. With fewer,
+        galaxies larger than the overlap of the last can be lost.
+    zoom
+        How many times the finest level is enlarged: 2 for galaxies smaller than the network knows, at four times the
+        tiles.
     """
 
     tile: int
     overlap: int = 64
     iou: float = 0.45
     limit: int = 300
+    merge: Literal["nms", "wbf"] = "nms"
+    levels: int | None = None
+    zoom: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tile:
             raise ValueError(f"overlap {self.overlap} must be at least 0 and below the tile side {self.tile}")
+        if self.merge not in ("nms", "wbf"):
+            raise ValueError(f"merge {self.merge!r} must be nms or wbf")
+        if self.levels is not None and self.levels < 1:
+            raise ValueError(f"levels {self.levels} must be at least 1")
+        if self.zoom < 1:
+            raise ValueError(f"zoom {self.zoom} must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -59,7 +89,7 @@ class Tile:
     width, height
         Size of the whole level.
     scale
-        Frame pixels per level pixel, x and y: not quite a power of two where halving rounded.
+        Frame pixels per level pixel, x and y: not quite equal where a side was rounded.
     """
 
     pixels: View
@@ -72,12 +102,13 @@ class Tile:
     def whole(self, found: Detections) -> Detections:
         """Without the boxes that reach a seam: a neighbour or the next level sees those galaxies whole."""
         side = self.pixels.shape[0]
+        margin = np.maximum(_SEAM_PX, _SEAM_SHARE * found.sizes.max(axis=1, initial=0))
         x0, y0, x1, y1 = found.boxes.T
         cut = (
-            ((self.left > 0) & (x0 < _SEAM))
-            | ((self.top > 0) & (y0 < _SEAM))
-            | ((self.left + side < self.width) & (x1 > side - _SEAM))
-            | ((self.top + side < self.height) & (y1 > side - _SEAM))
+            ((self.left > 0) & (x0 < margin))
+            | ((self.top > 0) & (y0 < margin))
+            | ((self.left + side < self.width) & (x1 > side - margin))
+            | ((self.top + side < self.height) & (y1 > side - margin))
         )
         return found.select(~cut)
 
@@ -95,30 +126,45 @@ def offsets(extent: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (extent - tile) / steps) for i in range(steps + 1)]
 
 
-def pyramid(view: View, tile: int) -> Iterator[tuple[float, View]]:
-    """Pairs of (scale back to the frame, picture), from full size down to the first that fits one tile."""
-    scale = 1.0
-    level = view
-    while True:
-        yield scale, level
-        height, width = level.shape[:2]
-        if max(height, width) <= tile:
-            return
-        scale *= 2
-        level = resize(level, max(1, round(view.shape[0] / scale)), max(1, round(view.shape[1] / scale)))
+def level_sizes(width: int, height: int, slicing: Slicing) -> list[tuple[int, int]]:
+    """Width and height of every level of the pyramid over a frame, the finest first; the last one fits one tile."""
+    sizes = [(width * slicing.zoom, height * slicing.zoom)]
+    while max(sizes[-1]) > slicing.tile and len(sizes) != slicing.levels:
+        sizes.append(_next_size(*sizes[-1], slicing))
+    return sizes
+
+
+def _next_size(width: int, height: int, slicing: Slicing) -> tuple[int, int]:
+    """The next coarser size: one tile if that is near enough, else the one of fewest tiles."""
+    least, most = _SHRINK
+    fit = max(width, height) / slicing.tile
+    if fit <= most:
+        return _shrunk(width, height, fit)
+    # Only where a side is covered by whole steps does shrinking it further save a tile.
+    step = slicing.tile - slicing.overlap
+    snug = [side / covered for side in (width, height) for covered in range(slicing.tile, side, step)]
+    choices = [least, *sorted(s for s in snug if least < s <= most)]
+    return min((_shrunk(width, height, s) for s in choices), key=lambda size: _tile_count(size, slicing))
+
+
+def _shrunk(width: int, height: int, factor: float) -> tuple[int, int]:
+    return max(1, round(width / factor)), max(1, round(height / factor))
+
+
+def _tile_count(size: tuple[int, int], slicing: Slicing) -> int:
+    across, down = (len(offsets(side, slicing.tile, slicing.overlap)) for side in size)
+    return across * down
 
 
 def tiles(view: View, slicing: Slicing) -> Iterator[Tile]:
-    """All tiles of all levels of a view, full size first, row by row."""
+    """All tiles of all levels of a view, the finest first, row by row."""
     side = slicing.tile
-    # A box of `overlap` pixels clears the seams on both sides.
-    shared = min(slicing.overlap + 2 * _SEAM, max(slicing.overlap, side // 2))
-    for _, picture in pyramid(view, side):
-        height, width = picture.shape[:2]
+    for width, height in level_sizes(view.shape[1], view.shape[0], slicing):
         scale = (view.shape[1] / width, view.shape[0] / height)
+        picture = view if scale == (1, 1) else resize(view, height, width)
         padded = _padded(picture, side)
-        for top in offsets(height, side, shared):
-            for left in offsets(width, side, shared):
+        for top in offsets(height, side, slicing.overlap):
+            for left in offsets(width, side, slicing.overlap):
                 yield Tile(padded[top : top + side, left : left + side], left, top, width, height, scale)
 
 
@@ -132,16 +178,23 @@ def _padded(picture: View, tile: int) -> View:
     return canvas
 
 
-def _absorb_parts(found: Detections, share: float = 0.7) -> Detections:
-    """Drop boxes lying mostly inside a better-scoring larger one: knots of a galaxy another level saw whole."""
-    keep = np.ones(len(found), bool)
+def _absorb(found: Detections) -> Detections:
+    """Drop the worse-scoring of two boxes of which one lies mostly inside the other, if they can be one galaxy.
+
+    That is a knot in a galaxy another level saw whole, or one galaxy that two levels measured differently. A
+    better-scoring companion in the halo of a large galaxy stays beside it. Best first; of equal scores the larger is
+    the better.
+    """
     areas = found.sizes.prod(axis=1)
+    order = np.lexsort((-areas, -found.scores))
+    found, areas = found.select(order), areas[order]
+    inside = contained(found.boxes, found.boxes)
+    larger = areas[None] > areas[:, None]
+    twin = (inside.T > _PART) & ~larger & (areas[:, None] < _SAME_OBJECT * areas[None])
+    same = (found.classes[:, None] == found.classes) & ((inside > _PART) & larger | twin)
+    keep = np.ones(len(found), bool)
     for i in range(len(found)):
-        corner0 = np.maximum(found.boxes[i, :2], found.boxes[:, :2])
-        corner1 = np.minimum(found.boxes[i, 2:], found.boxes[:, 2:])
-        overlap = np.clip(corner1 - corner0, 0, None).prod(axis=1)
-        inside = (overlap > share * areas[i]) & (areas > areas[i]) & (found.scores >= found.scores[i])
-        keep[i] = not inside.any()
+        keep[i] = not (same[i, :i] & keep[:i]).any()
     return found.select(keep)
 
 
@@ -153,7 +206,7 @@ def detect_sliced(view: View, detect: Callable[[View], Detections], slicing: Sli
     view
         ``(h, w, 3)`` uint8 RGB, any size.
     detect
-        Maps one ``(tile, tile, 3)`` picture to detections in its pixels.
+        Maps one ``(tile, tile, 3)`` picture to detections in its pixels. Not asked about tiles of a single colour.
     slicing
         The cut.
 
@@ -162,6 +215,10 @@ def detect_sliced(view: View, detect: Callable[[View], Detections], slicing: Sli
     Detections
         In pixels of `view`, best first.
     """
-    parts = [tile.in_frame(tile.whole(detect(tile.pixels))) for tile in tiles(view, slicing)]
-    merged = Detections.concatenate(parts).clipped(view.shape[1], view.shape[0])
-    return _absorb_parts(non_maximum_suppression(merged, slicing.iou, slicing.limit))
+    # Networks see things in a tile of one colour, a saturated frame or the border of a stack: nothing is there.
+    seen = (tile for tile in tiles(view, slicing) if (tile.pixels != tile.pixels[0, 0]).any())
+    parts = [tile.in_frame(tile.whole(detect(tile.pixels))) for tile in seen]
+    found = Detections.concatenate(parts).clipped(view.shape[1], view.shape[0])
+    merge = non_maximum_suppression if slicing.merge == "nms" else weighted_box_fusion
+    joined = _absorb(merge(found, slicing.iou, len(found)))
+    return joined.select(np.arange(len(joined)) < slicing.limit)
