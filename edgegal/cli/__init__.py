@@ -24,11 +24,12 @@ VERBS: Mapping[str, str] = {
     "bench": "Measure latency per stage, format, precision and runtime on this machine.",
     "doctor": "What is installed, which runtimes really infer, and what to do about the rest.",
     "bundle": "Look into a bundle, verify it, pack it.",
-    "data": "Datasets: list, download, information, splits, contact sheets, simulated sky.",
+    "data": "Datasets: list, download, information, splits, contact sheets, conversion, simulated sky.",
     "train": "Train a classifier or a detector.",
     "tune": "Search for a compact classifier with Keras Tuner.",
     "export": "Quantise and convert a trained network to TFLite, ONNX and OpenVINO, with parity.",
     "compare": "Compare every quantised variant with float; exit 1 when one lost too much.",
+    "evaluate": "Measure how well detectors find galaxies, side by side with each other and with sep.",
     "explain": "Show what a classifier looked at.",
     "config": "Show or check the settings file.",
     "flash": "Prepare a Raspberry Pi boot partition that installs edgegal at first boot.",
@@ -38,7 +39,10 @@ VERBS: Mapping[str, str] = {
 _EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(("astropy", "fastapi", "jinja2", "uvicorn"), "device"),
     **dict.fromkeys(
-        ("h5py", "keras", "keras_tuner", "matplotlib", "pooch", "requests", "scipy", "sep", "sklearn", "tensorflow"),
+        (
+            *("PIL", "galsim", "h5py", "keras", "keras_tuner", "matplotlib", "pooch", "requests", "scipy", "sep"),
+            *("sklearn", "tensorflow", "yaml"),
+        ),
         "train",
     ),
     **dict.fromkeys(("nncf", "onnx", "tf2onnx"), "export"),

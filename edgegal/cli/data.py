@@ -1,6 +1,6 @@
 """`edgegal data`: what there is to train on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgegal.data import PictureSet
+    from edgegal.data.boxed.boxed_set import BoxedSet
     from edgegal.data.fetch import Progress
 
 __all__ = ["app"]
@@ -17,16 +18,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Datasets: list, download, information, splits, contact sheets, simulated sky.",
+    help="Datasets: list, download, information, splits, contact sheets, conversion, simulated sky.",
 )
 
-_NAME = typer.Argument(..., help="Dataset name, folder:DIR or csv:LABELS.csv.")
+_BOXED = "voc:DIR, coco:FILE, yolo:DIR, cutouts:NAME, composed:NAME or simulated:DIR for pictures with boxes"
+_NAME = typer.Argument(..., help=f"Dataset name, folder:DIR or csv:LABELS.csv; {_BOXED}.")
 _SCHEME = typer.Option(None, "--scheme", help="Label scheme, when not the dataset's own.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 _SEED = typer.Option(0, "--seed", min=0, help="Of the draw.")
 _CONFIDENCE = typer.Option(0.8, "--confidence", help="Share of the votes that a label needs, for sets with votes.")
 _SPIRAL_FROM = typer.Option(0, "--spiral-from", help="T-type where spirals begin, 0 or 1, for sets with T-types.")
 _SHARES = typer.Option(None, "--shares", help="train/val/test, for example 60/20/20; sets with a split keep theirs.")
+_CLASS_MAP = typer.Option(
+    [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
+)
+_UNANNOTATED = typer.Option(
+    False, "--unannotated-empty", help="Nothing is on pictures without an annotation; else they are left out."
+)
 _SPLIT_FILE = typer.Option(None, "--split-file", help="A split that `edgegal data split` wrote.")
 
 
@@ -109,6 +117,8 @@ def info(
     spiral_from: int = _SPIRAL_FROM,
     shares: str = _SHARES,
     split_file: Path = _SPLIT_FILE,
+    class_map: list[str] = _CLASS_MAP,
+    unannotated_empty: bool = _UNANNOTATED,
     as_json: bool = _JSON,
 ) -> None:
     """Counts by label and split, the digests, what was left out, and galaxies that leak to or from other sets."""
@@ -119,6 +129,12 @@ def info(
     from edgegal.data import open_dataset
     from edgegal.data.summary import summarise
 
+    if _is_boxed(
+        name, class_map, unannotated_empty, {"--scheme": scheme, "--against": against, "--by-picture": by_picture}
+    ):
+        boxed = _opened_boxed(name, class_map, unannotated_empty, shares, split_file)
+        _print_boxed(boxed.read()[0] if check else boxed, as_json)
+        return
     pictures = _opened(name, scheme, confidence, spiral_from, shares, split_file)
     if check:
         pictures, _ = pictures.read(_CHECK_PX)
@@ -147,6 +163,62 @@ def info(
 _CHECK_PX = 8
 
 
+def _is_boxed(
+    name: str, class_map: Sequence[str], unannotated_empty: bool, labelled_only: Mapping[str, object] | None = None
+) -> bool:
+    """Whether `name` is of pictures with boxes; `InputError` when an option is for the other kind of set."""
+    from edgegal.data.boxed.names import FORMS, is_boxed
+    from edgegal.errors import InputError
+
+    boxed = is_boxed(name)
+    boxed_only = {"--class-map": class_map, "--unannotated-empty": unannotated_empty}
+    wrong = [option for option, value in (labelled_only or {} if boxed else boxed_only).items() if value]
+    if wrong:
+        kind = "labelled pictures" if boxed else f"pictures with boxes ({', '.join(FORMS)})"
+        raise InputError(f"{wrong[0]} is for sets of {kind}, not for {name}", "leave it out")
+    return boxed
+
+
+def _opened_boxed(
+    name: str, class_map: Sequence[str], unannotated_empty: bool, shares: str | None, split_file: Path | None = None
+) -> "BoxedSet":
+    from edgegal.data import Shares
+    from edgegal.data.boxed.names import parse_class_map
+    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.device.sources.fits import read_fits
+
+    return open_boxed(
+        name,
+        parse_class_map(class_map),
+        shares=Shares.parse(shares) if shares else None,
+        split=split_file,
+        unannotated_empty=unannotated_empty,
+        read_frame=read_fits,
+    )
+
+
+def _print_boxed(boxed: "BoxedSet", as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from edgegal.cli.output import print_table
+    from edgegal.data.boxed.summary import QUANTILES, summarise_boxed
+
+    summary = summarise_boxed(boxed)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary)))
+        return
+    (low_w, low_h), (high_w, high_h) = summary.picture_sizes
+    typer.echo(f"{summary.name}: {summary.n} pictures of {low_w} x {low_h} to {high_w} x {high_h} pixels")
+    typer.echo(f"sha256 {summary.digest}, split sha256 {summary.split_digest}")
+    splits = list(next(iter(summary.counts.values())))
+    print_table(["boxes", *splits], [[row, *(str(n) for n in by.values())] for row, by in summary.counts.items()])
+    header = ["longer side, pixels", *(f"{100 * q:g} %" for q in QUANTILES)]
+    print_table(header, [[label, *(f"{v:g}" for v in sides)] for label, sides in summary.sizes.items()])
+    for skip in summary.skipped:
+        typer.echo(f"left out, {skip}")
+
+
 def _opened(
     name: str, scheme: str, confidence: float, spiral_from: int, shares: str | None, split_file: Path | None = None
 ) -> "PictureSet":
@@ -169,7 +241,10 @@ def split(
     from edgegal.data import Shares, open_dataset
     from edgegal.data.splits import SPLITS, write_split
 
-    pictures = open_dataset(name, shares=Shares.parse(shares) if shares else None)
+    if _is_boxed(name, (), False):
+        pictures: PictureSet | BoxedSet = _opened_boxed(name, (), False, shares)
+    else:
+        pictures = open_dataset(name, shares=Shares.parse(shares) if shares else None)
     digest = write_split(out, name, pictures.ids, pictures.splits.tolist())
     counts = {part: int((pictures.splits == part).sum()) for part in SPLITS}
     if as_json:
@@ -187,22 +262,105 @@ def preview(
     confidence: float = _CONFIDENCE,
     spiral_from: int = _SPIRAL_FROM,
     seed: int = _SEED,
+    class_map: list[str] = _CLASS_MAP,
+    unannotated_empty: bool = _UNANNOTATED,
 ) -> None:
-    """A contact sheet: some pictures of each class under its name, with the strongest vote or the T-type of each."""
+    """A contact sheet: some pictures of each class under its name, with the strongest vote, the T-type or the boxes."""
     from edgegal.data.contact_sheet import contact_sheet, write_png
 
+    if _is_boxed(name, class_map, unannotated_empty, {"--scheme": scheme}):
+        from edgegal.data.boxed.sheet import boxed_sheet
+
+        boxed = _opened_boxed(name, class_map, unannotated_empty, None).subset(split)
+        typer.echo(str(write_png(boxed_sheet(boxed, seed), out)))
+        return
     pictures = _opened(name, scheme, confidence, spiral_from, None).subset(split, labelled=False)
     typer.echo(str(write_png(contact_sheet(pictures, seed), out)))
 
 
 @app.command()
+def convert(
+    name: str = typer.Argument(..., help=f"{_BOXED}."),
+    to: str = typer.Option(..., "--to", help="voc, coco or yolo."),
+    out: Path = typer.Option(..., "--out", help="Folder to write into; absent or empty."),
+    split: str = typer.Option(None, "--split", help="train, val or test; all when absent."),
+    class_map: list[str] = _CLASS_MAP,
+    unannotated_empty: bool = _UNANNOTATED,
+    shares: str = _SHARES,
+    split_file: Path = _SPLIT_FILE,
+    as_json: bool = _JSON,
+) -> None:
+    """Pictures with boxes as PNG and annotations that labelImg and others read, to be corrected and read back."""
+    import json
+    from dataclasses import asdict
+
+    from edgegal.data.boxed.convert import convert as write_set
+
+    boxed = _opened_boxed(name, class_map, unannotated_empty, shares, split_file).subset(split)
+    done = write_set(boxed, to, out)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), **asdict(done)}))
+        return
+    typer.echo(f"{out}: {done.pictures} pictures, {done.boxes} boxes, {done.ignored} ignored boxes")
+    for skip in done.skipped:
+        typer.echo(f"left out, {skip}")
+
+
+@app.command()
 def simulate(
     out: Path = typer.Option(..., "--out", help="Folder to write into; absent or empty."),
+    telescope: str = typer.Option(
+        None, "--telescope", help="Profile: a name of `edgegal data telescopes`, or a .toml file."
+    ),
     frames: int = typer.Option(8, "--frames", min=1, help="Exposures."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the field and the noise."),
+    objects: str = typer.Option("galaxies", "--objects", help="With --telescope: galaxies, or celestial for all."),
+    magnitudes: str = typer.Option("9-16", "--magnitudes", help="With --telescope: of the galaxies, LOW-HIGH."),
+    galaxies: int = typer.Option(20, "--galaxies", min=0, help="With --telescope: how many."),
 ) -> None:
-    """A simulated night: FITS frames with headers, and the true boxes in truth.json."""
-    from edgegal.data.simulation import write_night
+    """A simulated night: FITS frames with headers, and the true boxes in truth.json.
+
+    With a telescope these are what its camera writes; without, display-sized colour frames.
+    """
+    from edgegal.data.simulation import magnitude_range, write_night, write_observation
     from edgegal.sky import Night
 
-    typer.echo(str(write_night(Night(seed=seed, frames=frames), out)))
+    if not telescope:
+        typer.echo(str(write_night(Night(seed=seed, frames=frames), out)))
+        return
+    from edgegal.data.skies.observation import asked_labels, draw_observation
+    from edgegal.data.skies.telescopes import telescope as profile
+
+    scope, labels, between = profile(telescope), asked_labels(objects), magnitude_range(magnitudes)
+    typer.echo(str(write_observation(draw_observation(scope, seed, labels, galaxies, between), frames, out)))
+
+
+@app.command()
+def telescopes(as_json: bool = _JSON) -> None:
+    """The telescope profiles that `simulate` knows by name."""
+    import json
+
+    from edgegal.cli.output import print_table
+    from edgegal.data.skies.telescopes import telescope, telescope_names
+
+    known = [telescope(name) for name in telescope_names()]
+    if as_json:
+        rows = [{**t.model_dump(), "pixel_scale": t.pixel_scale} for t in known]
+        typer.echo(json.dumps(rows))
+        return
+    print_table(
+        ["name", "aperture mm", "focal mm", "sensor", "colour", "arcsec/px", "exposure s", "headers"],
+        [
+            [
+                t.name,
+                f"{t.aperture_mm:g}",
+                f"{t.focal_length_mm:g}",
+                f"{t.width} x {t.height}",
+                t.bayer or "mono",
+                f"{t.pixel_scale:.2f}",
+                f"{t.exposure_s:g}",
+                t.software,
+            ]
+            for t in known
+        ],
+    )

@@ -1,0 +1,152 @@
+"""Simulated frames as a boxed set: the FITS files of `edgegal data simulate` and the truth beside them."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from edgegal.data.boxed.annotations import UNREADABLE_PICTURES, Tally, safe_name, sound_boxes
+from edgegal.data.boxed.boxed_set import BoxedSet, Truth, split_by_object
+from edgegal.data.pictures import refuse_if_most
+from edgegal.data.simulation import TRUTH
+from edgegal.data.splits import Shares
+from edgegal.errors import DatasetError, FrameError
+from edgegal.frames import Frame, View
+from edgegal.labels import SCHEMES
+from edgegal.preprocess import Stretch, as_view
+
+__all__ = ["FrameReader", "FrameStore", "read_frames"]
+
+FrameReader: TypeAlias = Callable[[Path, int], Frame]
+"""Reads a file as a frame, `edgegal.device.sources.fits.read_fits`: the device's own, so that a simulated frame takes
+the road of a real one. Whoever opens the set hands it over, for data stand beside the device and do not know it."""
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """Linear frames of a folder as the views that networks see."""
+
+    path: Path
+    read: FrameReader
+    stretch: Stretch = Stretch()
+
+    def names(self) -> set[str]:
+        """All files that are there."""
+        return {p.name for p in self.path.iterdir() if p.is_file()}
+
+    def missing(self, files: Sequence[str]) -> set[str]:
+        """Those of `files` that are not there."""
+        return set(files) - self.names()
+
+    def pixels(self, files: Sequence[str]) -> Iterator[tuple[int, View | None]]:
+        """Index into `files` and the view of each, None for one that cannot be read."""
+        for index, file in enumerate(files):
+            try:
+                yield index, as_view(self.read(self.path / file, index), self.stretch)
+            except (FrameError, OSError):
+                yield index, None
+
+    def checksums(self, files: Sequence[str]) -> Iterator[int]:
+        """CRC-32 of the bytes of each file; 0 when unreadable."""
+        for file in files:
+            try:
+                yield zlib.crc32((self.path / file).read_bytes())
+            except OSError:
+                yield 0
+
+
+class _Object(BaseModel):
+    # Null where the object nowhere rises above the noise.
+    box: tuple[float, float, float, float] | None
+    label: str = Field(SCHEMES["galaxy"].labels[0], alias="class")
+    magnitude: float | None = None
+
+
+class _FrameTruth(BaseModel):
+    file: str
+    objects: list[_Object] = []
+    galaxies: list[_Object] = []
+
+
+class _Truth(BaseModel):
+    labels: list[str] = []
+    frames: list[_FrameTruth]
+
+
+def read_frames(
+    name: str, folder: Path, read: FrameReader, stretch: Stretch = Stretch(), shares: Shares | None = None
+) -> BoxedSet:
+    """Read the truth of a simulated night; the frames are looked at once, for their sizes and scales.
+
+    All frames of a night show one field and are in one split: ``train``, unless `shares` has no such part.
+
+    Parameters
+    ----------
+    name
+        Name of the set.
+    folder
+        What `edgegal data simulate` wrote.
+    read
+        Reads a frame.
+    stretch
+        Stretch of the views.
+    shares
+        Shares of the splits.
+
+    Raises
+    ------
+    DatasetError
+        There is no truth, it is malformed, or most frames cannot be read.
+    """
+    path = folder / TRUTH
+    try:
+        truth = _Truth.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(f"{path} is missing", "write it with: edgegal data simulate") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DatasetError(f"{path} is no truth: {place} {first['msg']}", "write it again") from None
+    frames = truth.frames
+    found = sorted({entry.label for frame in frames for entry in (*frame.objects, *frame.galaxies)})
+    labels = tuple(dict.fromkeys((*truth.labels, *found))) or SCHEMES["galaxy"].labels
+    tally = Tally()
+    kept, truths = [], []
+    for frame in frames:
+        file = safe_name(frame.file, str(path))
+        try:
+            seen = read(folder / file, 0)
+        except (FrameError, OSError):
+            tally.add(UNREADABLE_PICTURES, file)
+            continue
+        kept.append(file)
+        truths.append(_truth(frame, seen, labels))
+    for skip in tally.skips():
+        refuse_if_most(name, skip, len(frames), f"simulate the night again; its frames are to be in {folder}")
+    if not kept:
+        raise DatasetError(f"{path} lists no frames", "write it again")
+    return BoxedSet(
+        name=name,
+        labels=labels,
+        ids=tuple(kept),
+        splits=split_by_object([name] * len(kept), truths, shares),
+        files=tuple(kept),
+        store=FrameStore(folder, read, stretch),
+        truths=tuple(truths),
+        skipped=tally.skips(),
+    )
+
+
+def _truth(frame: _FrameTruth, seen: Frame, labels: Sequence[str]) -> Truth:
+    objects = [entry for entry in (*frame.objects, *frame.galaxies) if entry.box is not None]
+    boxes, faults = sound_boxes(np.array([entry.box for entry in objects], np.float64).reshape(-1, 4), *seen.size)
+    good = np.array([not fault for fault in faults], np.bool_)
+    classes = np.array([labels.index(entry.label) for entry in objects], np.int32)
+    magnitudes = np.array([np.nan if e.magnitude is None else e.magnitude for e in objects], np.float64)
+    known = magnitudes[good] if np.isfinite(magnitudes).any() else None
+    count = int(good.sum())
+    return Truth.of(seen.size, boxes[good], classes[good], np.zeros(count, np.bool_), known, seen.pixel_scale)

@@ -1,0 +1,91 @@
+"""Boxed sets by name, such as ``voc:DIR`` and ``cutouts:NAME``: `edgegal.data.boxed.names` has all forms."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgegal.data.boxed.boxed_set import BoxedSet, boxed_folder
+from edgegal.data.boxed.coco import read_coco
+from edgegal.data.boxed.frames import FrameReader, read_frames
+from edgegal.data.boxed.names import FORMS, is_boxed, parse_class_map
+from edgegal.data.boxed.voc import read_voc
+from edgegal.data.boxed.yolo import read_yolo
+from edgegal.data.registry import open_dataset
+from edgegal.data.splits import Shares, read_split
+from edgegal.errors import DatasetError
+from edgegal.preprocess import Stretch
+
+__all__ = ["is_boxed", "open_boxed", "parse_class_map"]
+
+_READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
+
+
+def open_boxed(
+    name: str,
+    class_map: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    shares: Shares | None = None,
+    split: Path | None = None,
+    unannotated_empty: bool = False,
+    stretch: Stretch = Stretch(),
+    read_frame: FrameReader | None = None,
+) -> BoxedSet:
+    """Open a set of pictures with boxes.
+
+    Parameters
+    ----------
+    name
+        ``voc:DIR``, ``coco:FILE.json``, ``yolo:DIR`` or ``yolo:DATA.yaml``; ``cutouts:NAME`` with any name that
+        `open_dataset` takes, whose galaxies are boxed by segmentation; ``composed:NAME`` or ``composed:NAME,COUNT``,
+        fields composed with its test galaxies; ``simulated:DIR`` that `edgegal data simulate` wrote.
+    class_map, labels
+        See `BoxedSet.mapped`. Without both the set keeps its own classes.
+    shares
+        Shares of the splits, 70/15/15 when None; a set that brings a split keeps it.
+    split
+        File of `edgegal data split` that says the splits instead.
+    unannotated_empty
+        Whether a picture without an annotation is one with nothing on it; otherwise it is left out.
+    stretch
+        Stretch of the views, for composed fields and simulated frames.
+    read_frame
+        Reads these, see `FrameReader`; no other set needs it.
+
+    Raises
+    ------
+    DatasetError
+        No such set, or it is damaged; a class is not in the map.
+    MissingPartError
+        The set needs a package that is not installed.
+    """
+    opened = _opened(name, shares, unannotated_empty, stretch, read_frame)
+    if split is not None:
+        opened = opened.with_splits(read_split(split, opened.ids))
+    return opened.mapped(class_map or {}, labels) if class_map or labels is not None else opened
+
+
+def _opened(
+    name: str, shares: Shares | None, unannotated_empty: bool, stretch: Stretch, read_frame: FrameReader | None
+) -> BoxedSet:
+    form, _, location = name.partition(":")
+    if form not in FORMS or not location:
+        raise DatasetError(
+            f"{name!r} is no set with boxes",
+            "give voc:DIR, coco:FILE.json, yolo:DIR, cutouts:NAME, composed:NAME or simulated:DIR",
+        )
+    if form == "cutouts":
+        # sep is imported for this form alone.
+        from edgegal.data.boxed.cutouts import boxed_cutouts
+
+        return boxed_cutouts(name, open_dataset(location, shares=shares))
+    if form == "composed":
+        from edgegal.data.boxed.composed import COMPOSED, composed_set
+
+        dataset, _, count = location.rpartition(",")
+        if count.isdecimal():
+            return composed_set(name, open_dataset(dataset), int(count), stretch)
+        return composed_set(name, open_dataset(location), COMPOSED, stretch)
+    if form == "simulated":
+        if read_frame is None:
+            raise ValueError(f"{name} needs read_frame")
+        return read_frames(name, Path(location), read_frame, stretch, shares)
+    return boxed_folder(name, _READERS[form](Path(location)), shares, unannotated_empty)
