@@ -68,6 +68,11 @@ SCHEMES: Mapping[str, LabelScheme] = {
     for s in (
         LabelScheme("galaxy", ("galaxy",), "detection of any galaxy"),
         LabelScheme(
+            "celestial",
+            ("galaxy", "star cluster", "nebula", "planetary nebula", "star trail"),
+            "detection of galaxies and of what else is extended in the sky",
+        ),
+        LabelScheme(
             "gz2-5class",
             ("round", "in-between", "cigar", "edge-on", "spiral"),
             "Zhu et al. 2019 clean-sample cuts on Galaxy Zoo 2 votes",

@@ -79,7 +79,7 @@ def network_pictures(
     """Pictures as the network will meet them, at its input size.
 
     A classifier sees galaxies of the dataset, labelled or not, cropped as the device crops them; a detector sees
-    fields composed with them.
+    fields composed with them, and whole cutouts.
 
     Parameters
     ----------
@@ -108,10 +108,10 @@ def network_pictures(
         from edgegal.data.framing import framed
 
         return framed(part.select(drawn).read()[1], description.preprocess.crop_scale, size)
-    from edgegal.data.fields import compose_fields, isolate
+    from edgegal.data.mixture import Ingredients, mixed_fields
 
-    galaxies = [galaxy for picture in part.select(drawn).read()[1] if (galaxy := isolate(picture)) is not None]
-    fields = compose_fields(samples, seed, size, description.preprocess.stretch, galaxies)
+    ingredients = Ingredients.of([part.select(drawn)], (), (), seed)
+    fields = mixed_fields(samples, seed, size, description.preprocess.stretch, ingredients)
     return np.stack([field.picture for field in fields])
 
 

@@ -22,23 +22,77 @@ def train() -> None:
 
 @app.command()
 def detector(
-    data: list[str] = typer.Option([], "--data", help="Set that lends real galaxies; repeatable; none: simulated."),
+    data: list[str] = typer.Option(
+        [],
+        "--data",
+        help="Set of cutouts that lends its galaxies, or frames with boxes: voc:DIR, coco:FILE, yolo:DIR; repeatable.",
+    ),
     out: Path = _OUT,
-    fields: int = typer.Option(6000, "--fields", min=1, help="Fields to compose."),
+    fields: int = typer.Option(6000, "--fields", min=1, help="Fields to make."),
+    telescope: list[str] = typer.Option(
+        [],
+        "--telescope",
+        help="Telescope whose exposures are simulated, or `all`; `none` for no exposures; repeatable.",
+    ),
+    scheme: str = typer.Option("galaxy", "--scheme", help="galaxy, or celestial: other extended objects as classes."),
+    class_map: list[str] = typer.Option([], "--class-map", help="Class of the frames, as theirs=ours; repeatable."),
+    architecture: str = typer.Option(
+        "ssdlite-mobilenet-v2",
+        "--architecture",
+        help="ssdlite-mobilenet-v2, ssd-mobilenet-v2, ssd-mobilenet-v2-fpnlite or efficientdet-lite0.",
+    ),
+    alpha: float | None = typer.Option(None, "--alpha", min=0.1, max=2, help="Width; the architecture's own."),
+    mono: bool = typer.Option(False, "--mono/--colour", help="See brightness alone."),
+    weights: str = typer.Option("none", "--weights", help="Of the backbone: none, imagenet or a file."),
+    anchor: list[str] = typer.Option(
+        [], "--anchor", help="Anchor sizes of a map in pixels as STRIDE:SIZE,SIZE; once for every map."
+    ),
+    loss: str = typer.Option("focal", "--loss", help="Of the scores: focal or hard-negative."),
+    start: Path | None = typer.Option(None, "--start", help="Trained detector of the architecture to go on from."),
     epochs: int = typer.Option(8, "--epochs", min=1, help="Passes over the fields."),
     batch: int = typer.Option(16, "--batch", min=1, help="Fields a step."),
+    rate: float = typer.Option(1.5e-3, "--rate", min=1e-7, help="Peak learning rate."),
     size: int = typer.Option(256, "--size", help="Input side in pixels, a multiple of 64."),
     seed: int = _SEED,
     as_json: bool = _JSON,
 ) -> None:
-    """Train an SSD-MobileNetV2 that finds galaxies. Interrupt and run again to go on after the last whole epoch."""
-    from edgegal.cli.training import finish, resuming
+    """Train a detector that finds galaxies. Interrupt and run again to go on after the last whole epoch."""
+    from edgegal.cli.training import anchors_asked, finish, resuming
     from edgegal.data import open_dataset
+    from edgegal.data.boxed.names import is_boxed, parse_class_map
+    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.data.skies.telescopes import telescope as telescope_named
+    from edgegal.data.skies.telescopes import telescope_names
+    from edgegal.device.sources.fits import read_fits
+    from edgegal.errors import InputError
+    from edgegal.labels import scheme as scheme_named
+    from edgegal.models.artefact import load_trained
     from edgegal.training.detector import DetectorSettings, train_detector
 
-    settings = DetectorSettings(epochs=epochs, batch=batch, seed=seed)
+    if loss not in ("focal", "hard-negative"):
+        raise InputError(f"no loss {loss!r}", "use one of: focal, hard-negative")
+    target = scheme_named(scheme)
+    settings = DetectorSettings(
+        architecture=architecture,
+        size=size,
+        alpha=alpha,
+        mono=mono,
+        weights=weights,
+        anchor_spec=anchors_asked(anchor, architecture, size),
+        loss="focal" if loss == "focal" else "hard-negative",
+        epochs=epochs,
+        batch=batch,
+        rate=rate,
+        seed=seed,
+    )
+    asked = [] if telescope == ["none"] else [t for t in telescope if t != "all"]
+    telescopes = [telescope_named(n) for n in (telescope_names() if telescope in ([], ["all"]) else asked)]
+    mapped = parse_class_map(class_map)
+    frames = [open_boxed(n, mapped, target.labels, read_frame=read_fits) for n in data if is_boxed(n)]
+    cutouts = [open_dataset(n) for n in data if not is_boxed(n)]
+    begin = load_trained(start)[0] if start else None
     with resuming(out) as state:
-        trained = train_detector([open_dataset(name) for name in data], fields, settings, size, state=state)
+        trained = train_detector(cutouts, fields, settings, telescopes, frames, target, begin, state=state)
     finish(trained, out, as_json)
 
 

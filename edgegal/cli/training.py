@@ -14,11 +14,12 @@ import typer
 from edgegal.errors import InputError
 
 if TYPE_CHECKING:
+    from edgegal.anchors import AnchorSpec
     from edgegal.data import PictureSet
     from edgegal.labels import LabelScheme
     from edgegal.training.distillation import Teacher
 
-__all__ = ["finish", "opened", "resuming", "teachers"]
+__all__ = ["anchors_asked", "finish", "opened", "resuming", "teachers"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -97,3 +98,23 @@ def opened(names: Sequence[str], scheme: str) -> tuple[list["PictureSet"], "Labe
     if target is None and len(own) > 1:
         raise InputError("the sets have different classes", "name the classes of the network with --scheme")
     return sets, target or sets[0].scheme
+
+
+def anchors_asked(entries: Sequence[str], architecture: str, size: int) -> "AnchorSpec | None":
+    """The anchors of an architecture with other sizes, from entries ``STRIDE:SIZE,SIZE``; None without any."""
+    from dataclasses import replace
+
+    from edgegal.anchors import AnchorLevel
+    from edgegal.models.detector import detector_architecture
+
+    if not entries:
+        return None
+    levels = []
+    for entry in entries:
+        stride, _, sizes = entry.partition(":")
+        try:
+            levels.append(AnchorLevel(int(stride), tuple(float(side) for side in sizes.split(","))))
+        except ValueError:
+            raise InputError(f"{entry!r} names no anchors", "give STRIDE:SIZE,SIZE, for example 8:8,12") from None
+    own = detector_architecture(architecture).anchors(size)
+    return replace(own, levels=tuple(sorted(levels, key=lambda level: level.stride)))

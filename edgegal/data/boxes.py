@@ -3,16 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import sep
 from numpy.typing import NDArray
 
 from edgegal.frames import View
 
-__all__ = ["CutoutBoxes", "Segmentation", "cutout_boxes", "segment_cutout"]
+__all__ = [
+    "BOX_SIGMA",
+    "SMALLEST_AREA_PX",
+    "CutoutBoxes",
+    "Segmentation",
+    "cutout_boxes",
+    "light_extent",
+    "segment_cutout",
+]
 
-_THRESHOLD_SIGMA = 3.0
-_SMALLEST_AREA_PX = 20
+BOX_SIGMA = 3.0
+"""An object ends where its light falls below so many sigma of the sky noise, in the mean of the channels."""
+
+SMALLEST_AREA_PX = 20
+"""What has fewer pixels above that is not told from noise, and no object."""
+
 _DEBLEND_CONTRAST = 0.05
 _CENTRE_PX = 16.0
 _MAD_TO_SIGMA = 1.48
@@ -72,8 +85,8 @@ def segment_cutout(picture: View) -> Segmentation:
     segments: NDArray[np.int32]
     found, segments = sep.extract(
         grey,
-        _THRESHOLD_SIGMA * noise,
-        minarea=_SMALLEST_AREA_PX,
+        BOX_SIGMA * noise,
+        minarea=SMALLEST_AREA_PX,
         deblend_cont=_DEBLEND_CONTRAST,
         segmentation_map=True,
     )
@@ -84,6 +97,30 @@ def segment_cutout(picture: View) -> Segmentation:
     distance = np.hypot(found["x"] - (width - 1) / 2, found["y"] - (height - 1) / 2)
     central = int(distance.argmin()) if len(distance) and distance.min() <= _CENTRE_PX else None
     return Segmentation(boxes, segments, central)
+
+
+def light_extent(light: NDArray[np.floating], threshold: float) -> tuple[NDArray[np.float32], int] | None:
+    """Box and area of an object by its own noiseless light: what segmentation finds of it, for drawn objects.
+
+    Parameters
+    ----------
+    light
+        ``(h, w)``, the mean of the channels.
+    threshold
+        `BOX_SIGMA` times the noise of that mean.
+
+    Returns
+    -------
+    tuple
+        x0, y0, x1, y1 ``(4,)`` of the largest connected part above the threshold, and its pixels; None when nothing
+        is above. Diagonal neighbours are connected, as for sep.
+    """
+    above = (light > threshold).astype(np.uint8)
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    if count < 2:
+        return None
+    x, y, width, height, area = statistics[1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    return np.array([x, y, x + width, y + height], np.float32), area
 
 
 def cutout_boxes(picture: View) -> CutoutBoxes:

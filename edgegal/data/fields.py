@@ -2,8 +2,12 @@
 
 A field is made in two steps, as a picture is on the device: a simulated linear scene goes through the one stretch,
 then real galaxies, cut from display pictures along their segmentation, are added in the display domain.
+
+All boxes follow one rule, that of `edgegal.data.boxes`: they surround the light that rises three sigma of the
+picture's own noise, in the mean of the channels, and what has too few pixels there is no object.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.data.boxes import segment_cutout
+from edgegal.data.boxes import BOX_SIGMA, SMALLEST_AREA_PX, light_extent, segment_cutout
+from edgegal.data.skies.distractors import CONTROL, KINDS, draw_distractor
+from edgegal.detections import Detections
 from edgegal.frames import View
 from edgegal.preprocess import Stretch, resize, stretch_linear
 from edgegal.sky import draw_scene
@@ -23,6 +29,19 @@ _SMALLEST_PX = 10.0
 
 _LARGEST_SHARE = 0.85
 """Longer side of the largest galaxy over the side of the field."""
+
+_LEAST_VISIBLE = 0.5
+"""A galaxy of which the border leaves less is neither wanted nor punished."""
+
+_MAD_TO_SIGMA = 1.48
+
+_DISTRACTORS = tuple(kind for kind in KINDS if kind != CONTROL)
+
+_DISTRACTED = 0.4
+"""Probability of something that is no galaxy, and of one more beside it."""
+
+_CHANNELS_SIGMA = 3**-0.5
+"""Noise of the mean of three channels, each with a noise of 1."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +77,31 @@ class Field:
         ``(n, 4)`` float32 x0, y0, x1, y1 of the galaxies.
     ignore
         ``(m, 4)`` float32 boxes that count neither way: too small, cut by the border, or unlabelled companions.
+    classes
+        ``(n,)`` int32 indices into the labels of whoever made the field; all 0 unless given.
+    magnitudes
+        ``(n,)`` float64 apparent magnitudes, NaN where unknown; None when nobody knows any.
+    pixel_scale
+        Arc seconds per pixel, if known.
     """
 
     picture: View
     boxes: NDArray[np.float32]
     ignore: NDArray[np.float32]
+    classes: NDArray[np.int32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    magnitudes: NDArray[np.float64] | None = None
+    pixel_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.classes):
+            object.__setattr__(self, "classes", np.zeros(len(self.boxes), np.int32))
+        if len(self.classes) != len(self.boxes):
+            raise ValueError(f"{len(self.boxes)} boxes need as many classes, not {len(self.classes)}")
+
+    @property
+    def truth(self) -> Detections:
+        """Boxes and classes as detections of score 1."""
+        return Detections(self.boxes, np.ones(len(self.boxes), np.float32), self.classes)
 
 
 def isolate(picture: View) -> IsolatedGalaxy | None:
@@ -86,26 +125,25 @@ def _overlaps(box: NDArray[np.floating], others: Sequence[NDArray[np.floating]])
     return any(min(box[2], o[2]) > max(box[0], o[0]) and min(box[3], o[3]) > max(box[1], o[1]) for o in others)
 
 
-def _turned(galaxy: IsolatedGalaxy, side: float, rng: np.random.Generator) -> tuple[View, NDArray[np.float32]]:
-    """The galaxy scaled to `side`, rotated by quarter turns and mirrored by chance, with its box."""
+def _turned(galaxy: IsolatedGalaxy, side: float, rng: np.random.Generator) -> View:
+    """The galaxy's light scaled to `side`, turned by any angle and mirrored by chance."""
     factor = side / galaxy.side
     height, width = galaxy.light.shape[:2]
     light = resize(galaxy.light, max(1, round(height * factor)), max(1, round(width * factor)))
-    flag = np.zeros(light.shape[:2], np.uint8)
-    x0, y0, x1, y1 = (round(v * factor) for v in galaxy.box)
-    flag[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = 1
-    turns = int(rng.integers(4))
-    light, flag = np.rot90(light, turns), np.rot90(flag, turns)
     if rng.random() < 0.5:
-        light, flag = light[:, ::-1], flag[:, ::-1]
-    ys, xs = np.nonzero(flag)
-    return light, np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+        light = light[:, ::-1]
+    height, width = light.shape[:2]
+    reach = int(np.hypot(height, width)) + 2
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rng.uniform(0, 360), 1.0)
+    turn[:, 2] += (reach - width) / 2, (reach - height) / 2
+    turned: View = cv2.warpAffine(light, turn, (reach, reach), flags=cv2.INTER_LINEAR)
+    return turned
 
 
 def _background(
     size: int, stretch: Stretch, rng: np.random.Generator, galaxies: int, seeing: float, sizes: tuple[float, float]
-) -> tuple[View, NDArray[np.float32]]:
-    """A stretched simulated scene with noise, gradient and defects, and the boxes of its galaxies."""
+) -> tuple[View, list[tuple[NDArray[np.float32], bool]]]:
+    """A stretched simulated scene with noise and defects; box of each galaxy, and whether it is to be found."""
     crowded = rng.random() < 0.15
     stars = int(rng.integers(0, 400 if crowded else 90))
     scene = draw_scene(
@@ -119,6 +157,8 @@ def _background(
         spikes=bool(rng.random() < 0.3),
     )
     light = scene.light
+    while rng.random() < _DISTRACTED:
+        light = light + draw_distractor(_DISTRACTORS[int(rng.integers(len(_DISTRACTORS)))], size, rng)
     noise = rng.standard_normal((size, size, 3), np.float32)
     grain = rng.uniform(0, 1.4)
     if grain > 0.4:
@@ -128,21 +168,23 @@ def _background(
     slope = rng.uniform(-1.5, 1.5, 2) * (rng.random() < 0.3)
     y, x = np.indices((size, size), np.float32) / size - 0.5
     light = light + noise + (slope[0] * x + slope[1] * y)[..., None].astype(np.float32)
-    if rng.random() < 0.08:
-        _trail(light, rng)
-    if rng.random() < 0.2:
-        hot = rng.integers(0, size, (int(rng.integers(1, 25)), 2))
-        light[hot[:, 0], hot[:, 1], rng.integers(0, 3)] += rng.uniform(20, 400)
-    return stretch_linear(light, stretch), scene.boxes
+    return stretch_linear(light, stretch), [_drawn(*patch, size) for patch in scene.patches]
 
 
-def _trail(light: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Draw a satellite trail across the scene, in place."""
-    size = light.shape[0]
-    canvas = np.zeros(light.shape[:2], np.float32)
-    ends = rng.uniform(-0.2, 1.2, (2, 2)) * size
-    cv2.line(canvas, ends[0].astype(int).tolist(), ends[1].astype(int).tolist(), 1.0, 1, cv2.LINE_AA)
-    light += (cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.8, 2)) * rng.uniform(10, 200))[..., None]
+def _drawn(light: NDArray[np.float32], left: int, top: int, size: int) -> tuple[NDArray[np.float32], bool]:
+    """Box of a simulated galaxy within the field, and whether it is there to be found."""
+    found = light_extent(light, BOX_SIGMA * _CHANNELS_SIGMA)
+    if found is None:
+        return np.zeros(4, np.float32), False
+    box, area = found
+    moved = box + np.array([left, top] * 2, np.float32)
+    seen = np.clip(moved, 0, size)
+    return seen, area >= SMALLEST_AREA_PX and _share(seen, moved) >= _LEAST_VISIBLE
+
+
+def _share(seen: NDArray[np.float32], whole: NDArray[np.float32]) -> float:
+    """How much of a box is left."""
+    return float((seen[2:] - seen[:2]).prod() / (whole[2:] - whole[:2]).prod())
 
 
 def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], rng: np.random.Generator) -> Field:
@@ -169,30 +211,40 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
     smallest = max(7.0, 2.5 * seeing)
     picture, found = _background(size, stretch, rng, wanted - n_real, seeing, (smallest, largest))
     canvas = picture.astype(np.float32)
-    boxes = list(found)
+    threshold = BOX_SIGMA * _noise(canvas)
+    boxes = [box for box, clear in found if clear]
+    unclear = [box for box, clear in found if not clear and (box[2:] > box[:2]).all()]
     for _ in range(n_real):
         side = float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
-        light, box = _turned(real[int(rng.integers(len(real)))], side, rng)
+        # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
+        gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
+        light = _turned(real[int(rng.integers(len(real)))], side, rng) * gain.astype(np.float32)
+        extent = light_extent(light.mean(axis=2), threshold)
+        if extent is None:
+            continue
+        box, area = extent
         reach = box[2:] - box[:2]
-        corner = rng.uniform(-0.3 * reach, size - 0.7 * reach).round()
-        left, top = (corner - box[:2]).astype(int)
+        left, top = (rng.uniform(-0.3 * reach, size - 0.7 * reach) - box[:2]).round().astype(int)
         moved = box + np.array([left, top, left, top], np.float32)
         seen = np.clip(moved, 0, size)
-        share = (seen[2:] - seen[:2]).prod() / (moved[2:] - moved[:2]).prod()
-        if share < 0.5 or _overlaps(seen, boxes):
+        share = _share(seen, moved)
+        if share < 0.3 or _overlaps(seen, [*boxes, *unclear]):
             continue
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + light.shape[1], size), min(top + light.shape[0], size)
-        patch = light[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
-        # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
-        gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
-        canvas[y0:y1, x0:x1] += patch * gain.astype(np.float32)
-        boxes.append(seen)
+        canvas[y0:y1, x0:x1] += light[y0 - top : y1 - top, x0 - left : x1 - left]
+        (boxes if share >= _LEAST_VISIBLE and area >= SMALLEST_AREA_PX else unclear).append(seen)
     picture = _displayed(np.clip(canvas, 0, 255), rng)
     every = np.array(boxes, np.float32).reshape(-1, 4)
-    wide = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) if len(every) else np.zeros(0)
-    small = wide < _SMALLEST_PX
-    return Field(picture, every[~small], every[small])
+    small = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) < _SMALLEST_PX
+    ignored = np.concatenate([every[small], np.array(unclear, np.float32).reshape(-1, 4)])
+    return Field(picture, every[~small], ignored)
+
+
+def _noise(canvas: NDArray[np.float32]) -> float:
+    """Noise of the mean of the channels, as `edgegal.data.boxes.segment_cutout` measures it."""
+    grey = canvas.mean(axis=2)
+    return max(1.0, _MAD_TO_SIGMA * float(np.median(np.abs(grey - np.median(grey)))))
 
 
 def _displayed(canvas: NDArray[np.float32], rng: np.random.Generator) -> View:

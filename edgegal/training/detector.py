@@ -1,10 +1,11 @@
 """Training of a detector on fields."""
 
 import logging
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,30 +15,53 @@ from edgegal import anchors
 from edgegal.anchors import AnchorSpec
 from edgegal.bundle.manifest import DetectorDescription
 from edgegal.data import PictureSet
-from edgegal.data.fields import Field, compose_fields, isolate
+from edgegal.data.boxed.boxed_set import BoxedSet
+from edgegal.data.fields import Field
+from edgegal.data.mixture import Ingredients, mixed_fields
+from edgegal.data.skies.telescopes import Telescope
+from edgegal.errors import InputError
 from edgegal.frames import View
-from edgegal.labels import SCHEMES
-from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
+from edgegal.labels import SCHEMES, LabelScheme
+from edgegal.models.detector import DEFAULT_DETECTOR, build_detector, detector_architecture
 from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.batches import EpochBatches, digest
 from edgegal.training.fit import fit
-from edgegal.training.losses import box_loss, focal_loss
+from edgegal.training.losses import FocalLoss, HardNegativeLoss, box_loss
 from edgegal.training.matching import dense_targets
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
 from edgegal.training.threshold import best_threshold, detect_fields
 
-__all__ = ["DetectorSettings", "FieldBatches", "fit_detector", "train_detector"]
+__all__ = ["DetectorSettings", "FieldBatches", "begun", "fit_detector", "train_detector"]
 
 _LOG = logging.getLogger(__name__)
+
+_FIELDS_A_PROCESS = 150
+_TILE_OVERLAP = 64
+
+Loss = Literal["focal", "hard-negative"]
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """How a detector is trained.
+    """What detector is trained, and how.
 
     Attributes
     ----------
+    architecture
+        Of `edgegal.models.detector.DETECTORS`.
+    size
+        Input side in pixels.
+    alpha
+        Width multiplier; None for the architecture's.
+    mono
+        Whether it sees brightness alone.
+    weights
+        Where the backbone starts from, as `build_detector` takes it.
+    anchor_spec
+        Anchors; None for the architecture's.
+    loss
+        Of the scores.
     epochs
         Passes over the fields.
     batch
@@ -50,20 +74,42 @@ class DetectorSettings:
         Seed of initialisation, order and augmentation.
     """
 
+    architecture: str = DEFAULT_DETECTOR
+    size: int = 256
+    alpha: float | None = None
+    mono: bool = False
+    weights: str = "none"
+    anchor_spec: AnchorSpec | None = None
+    loss: Loss = "focal"
     epochs: int = 8
     batch: int = 16
     rate: float = 1.5e-3
     decay: float = 4e-5
     seed: int = 0
 
+    @property
+    def anchors(self) -> AnchorSpec:
+        """The anchors it is built with."""
+        return self.anchor_spec or detector_architecture(self.architecture).anchors(self.size)
+
+    @property
+    def score_loss(self) -> keras.losses.Loss:
+        """The loss of the scores, a focal one as the architecture's recipe has it."""
+        if self.loss == "hard-negative":
+            return HardNegativeLoss()
+        recipe = detector_architecture(self.architecture)
+        return FocalLoss(recipe.focal_alpha, recipe.focal_gamma)
+
 
 class FieldBatches(EpochBatches):
     """Batches of fields turned by quarter turns, mirrored and varied in brightness, with dense targets."""
 
-    def __init__(self, fields: Sequence[Field], spec: AnchorSpec, batch: int, seed: int, augment: bool) -> None:
+    def __init__(
+        self, fields: Sequence[Field], spec: AnchorSpec, batch: int, seed: int, augment: bool, classes: int = 1
+    ) -> None:
         super().__init__()
         size = fields[0].picture.shape[0]
-        self._fields, self._spec, self._batch, self._augment = fields, spec, batch, augment
+        self._fields, self._spec, self._batch, self._augment, self._classes = fields, spec, batch, augment, classes
         self._grid = anchors.generate(spec, size, size)
         self._seed = seed
 
@@ -73,8 +119,8 @@ class FieldBatches(EpochBatches):
 
     def fingerprint(self) -> str:
         """SHA-256 of fields, anchors, batch and seed."""
-        arrays = (a for field in self._fields for a in (field.picture, field.boxes, field.ignore))
-        return digest(arrays, self._spec, self._batch, self._seed, self._augment)
+        arrays = (a for field in self._fields for a in (field.picture, field.boxes, field.ignore, field.classes))
+        return digest(arrays, self._spec, self._batch, self._seed, self._augment, self._classes)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         count = len(self._fields)
@@ -87,11 +133,12 @@ class FieldBatches(EpochBatches):
         fields = [self._fields[i] for i in chosen]
         if self._augment:
             fields = [turned(field, rng) for field in fields]
-        targets = [dense_targets(self._spec, self._grid, f.boxes, f.ignore) for f in fields]
+        targets = [dense_targets(self._spec, self._grid, f.boxes, f.ignore, f.classes, self._classes) for f in fields]
         pictures = np.stack([f.picture for f in fields]).astype(np.float32)
         if self._augment:
-            pictures = np.clip(pictures * rng.uniform(0.85, 1.15, (len(fields), 1, 1, 1)), 0, 255)
-        return pictures.astype(np.float32), {
+            pictures *= rng.uniform(0.85, 1.15, (len(fields), 1, 1, 1)).astype(np.float32)
+            np.clip(pictures, 0, 255, out=pictures)
+        return pictures, {
             "boxes": np.stack([codes for codes, _ in targets]),
             "scores": np.stack([scores for _, scores in targets]),
         }
@@ -104,9 +151,8 @@ def turned(field: Field, rng: np.random.Generator) -> Field:
     picture: View = np.rot90(field.picture, turns)
     if mirror:
         picture = picture[:, ::-1]
-    return Field(
-        picture, _turned_boxes(field.boxes, size, turns, mirror), _turned_boxes(field.ignore, size, turns, mirror)
-    )
+    boxes, ignore = (_turned_boxes(these, size, turns, mirror) for these in (field.boxes, field.ignore))
+    return replace(field, picture=picture, boxes=boxes, ignore=ignore)
 
 
 def _turned_boxes(boxes: NDArray[np.float32], size: int, turns: int, mirror: bool) -> NDArray[np.float32]:
@@ -121,10 +167,10 @@ def _turned_boxes(boxes: NDArray[np.float32], size: int, turns: int, mirror: boo
 
 def fit_detector(
     model: Any,
-    spec: AnchorSpec,
     train: Sequence[Field],
     validation: Sequence[Field],
     settings: DetectorSettings,
+    classes: int = 1,
     callbacks: Sequence[Any] = (),
     state: Path | None = None,
 ) -> dict[str, list[float]]:
@@ -133,13 +179,13 @@ def fit_detector(
     Parameters
     ----------
     model
-        As built by `edgegal.models.detector`.
-    spec
-        The anchors it was built with.
+        As built by `edgegal.models.detector`, with the anchors of `settings`.
     train, validation
         Fields of the network's input size.
     settings
         How.
+    classes
+        Number of classes it tells.
     callbacks
         Further Keras callbacks.
     state
@@ -150,11 +196,11 @@ def fit_detector(
     dict
         Columns of the training log, one value an epoch.
     """
-    batches = FieldBatches(train, spec, settings.batch, settings.seed, augment=True)
-    held = FieldBatches(validation, spec, settings.batch, settings.seed, augment=False)
+    batches = FieldBatches(train, settings.anchors, settings.batch, settings.seed, augment=True, classes=classes)
+    held = FieldBatches(validation, settings.anchors, settings.batch, settings.seed, augment=False, classes=classes)
     steps = len(batches) * settings.epochs
     optimizer = averaged_adamw(settings.rate, settings.decay, steps, clipnorm=5.0)
-    model.compile(optimizer, loss={"boxes": box_loss, "scores": focal_loss})
+    model.compile(optimizer, loss={"boxes": box_loss, "scores": settings.score_loss})
     _LOG.info("%d fields, %d steps", len(train), steps)
     return fit(model, batches, held, epochs=settings.epochs, state=state, callbacks=callbacks)
 
@@ -163,13 +209,15 @@ def train_detector(
     cutouts: Sequence[PictureSet],
     fields: int,
     settings: DetectorSettings,
-    size: int = 256,
-    alpha: float = 0.35,
+    telescopes: Sequence[Telescope] = (),
+    frames: Sequence[BoxedSet] = (),
+    scheme: LabelScheme = SCHEMES["galaxy"],
+    start: Any = None,
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
     state: Path | None = None,
 ) -> tuple[Any, DetectorDescription, dict[str, list[float]]]:
-    """Compose fields from real and simulated galaxies, train a detector on them, and choose its score threshold.
+    """Make fields of real and simulated galaxies, train a detector on them, and choose its score threshold.
 
     Parameters
     ----------
@@ -178,9 +226,15 @@ def train_detector(
     fields
         Training fields; a tenth as many, from the validation pictures, validate.
     settings
-        How it is trained.
-    size, alpha
-        Input side and width multiplier of the network.
+        What is trained, and how.
+    telescopes
+        Telescopes whose simulated exposures are among the fields.
+    frames
+        Annotated pictures of any size that are among them too, with the labels of `scheme`.
+    scheme
+        What it is to tell.
+    start
+        A trained detector of the same architecture to go on from.
     stretch
         Stretch of the device.
     callbacks
@@ -192,30 +246,83 @@ def train_detector(
     -------
     tuple
         The model, its description, and the training log.
+
+    Raises
+    ------
+    InputError
+        `start` is of another architecture, or a set of `frames` has other labels.
     """
     keras.utils.set_random_seed(settings.seed)
-    model = ssdlite_mobilenet_v2(size, alpha)
-    parts = {split: [s.subset(split, labelled=False) for s in cutouts] for split in ("train", "val")}
+    model = begun(settings, len(scheme.labels), start)
     composed = {}
     for split, count in (("train", fields), ("val", max(32, fields // 10))):
-        galaxies = [g for part in parts[split] for picture in part.read()[1] if (g := isolate(picture)) is not None]
-        _LOG.info("%s: %d galaxies for %d fields", split, len(galaxies), count)
         seed = settings.seed if split == "train" else settings.seed + 1_000_003
-        composed[split] = compose_fields(count, seed, size, stretch, galaxies)
-    history = fit_detector(model, ANCHORS, composed["train"], composed["val"], settings, callbacks, state)
-    scheme = SCHEMES["galaxy"]
+        ingredients = Ingredients.of(
+            [s.subset(split, labelled=False) for s in cutouts],
+            telescopes,
+            [frame for s in frames for frame in _labelled(s, scheme).subset(split)],
+            seed,
+            scheme.labels,
+        )
+        _LOG.info("%s: %d real galaxies for %d fields", split, len(ingredients.isolated), count)
+        composed[split] = mixed_fields(count, seed, settings.size, stretch, ingredients, _processes(count))
+    history = fit_detector(model, composed["train"], composed["val"], settings, len(scheme.labels), callbacks, state)
+    sources = [f"{s.name} (galaxies of its training cutouts)" for s in cutouts]
+    sources += [f"{s.name} (training pictures)" for s in frames]
+    sources += [f"simulated exposures of {', '.join(t.name for t in telescopes)}"] if telescopes else []
     description = DetectorDescription(
         labels=scheme.labels,
         scheme=scheme.name,
-        preprocess=Preprocess(size, size, stretch),
-        anchors=ANCHORS,
+        preprocess=Preprocess(settings.size, settings.size, stretch),
+        anchors=settings.anchors,
+        # Networks smaller than usual are for trying things out; their tiles still have to step forward.
+        tile_overlap=min(_TILE_OVERLAP, settings.size // 4),
         provenance=provenance(
-            f"SSDLite MobileNetV2 alpha {alpha}",
-            model,
-            cutouts,
-            (*(f"{s.name} (galaxies of its training cutouts)" for s in cutouts), "simulated sky"),
-            settings.seed,
+            model_name(settings), model, [*cutouts, *frames], (*sources, "simulated sky"), settings.seed
         ),
     )
     threshold = best_threshold(detect_fields(model, description, composed["val"]), composed["val"])
     return model, description.model_copy(update={"score_threshold": threshold}), history
+
+
+def _processes(count: int) -> int:
+    """How many draw fields: starting one takes as long as drawing some dozens."""
+    return min(os.cpu_count() or 1, max(1, count // _FIELDS_A_PROCESS))
+
+
+def model_name(settings: DetectorSettings) -> str:
+    """What the network is, in words."""
+    alpha = settings.alpha or detector_architecture(settings.architecture).alpha
+    parts = [settings.architecture, *([f"alpha {alpha}"] if alpha else []), *(["mono"] if settings.mono else [])]
+    return ", ".join(parts)
+
+
+def begun(settings: DetectorSettings, classes: int, start: Any) -> Any:
+    """The network to train, with the weights of `start` where there is one; `InputError` when they do not fit."""
+    model = build_detector(
+        settings.architecture,
+        settings.size,
+        settings.alpha,
+        classes,
+        settings.anchor_spec,
+        settings.mono,
+        settings.weights,
+    )
+    if start is not None:
+        try:
+            model.set_weights(start.get_weights())
+        except ValueError as error:
+            raise InputError(
+                f"{settings.architecture} cannot go on from that network: its weights have other shapes",
+                "give the architecture, width and classes it was trained with",
+            ) from error
+    return model
+
+
+def _labelled(frames: BoxedSet, scheme: LabelScheme) -> BoxedSet:
+    if frames.labels != scheme.labels:
+        raise InputError(
+            f"{frames.name} has boxes of {', '.join(frames.labels)}, the detector tells {', '.join(scheme.labels)}",
+            "map its classes with --class-map",
+        )
+    return frames

@@ -7,13 +7,14 @@ from typing import Any
 
 from edgegal.bundle.manifest import Provenance
 from edgegal.data import PictureSet
+from edgegal.data.boxed.boxed_set import BoxedSet
 from edgegal.models.artefact import versions
 
 __all__ = ["provenance"]
 
 
 def provenance(
-    architecture: str, model: Any, sets: Sequence[PictureSet], sources: Sequence[str], seed: int
+    architecture: str, model: Any, sets: Sequence[PictureSet | BoxedSet], sources: Sequence[str], seed: int
 ) -> Provenance:
     """The provenance of a model trained just now.
 
@@ -24,7 +25,7 @@ def provenance(
     model
         The Keras model.
     sets
-        Sets it was trained on; the hash stored is `PictureSet.digest` of a single one, that of all digests of several.
+        Sets it was trained on; the hash stored is the ``digest`` of a single one, that of all digests of several.
     sources
         The training data in words, simulated parts included.
     seed

@@ -201,7 +201,7 @@ from edgegal.training.classifier import ClassifierSettings, fit_classifier, pred
 from edgegal.training.detector import DetectorSettings, fit_detector
 import keras, sys
 fields = compose_fields(2, 0, 64, Stretch())
-log = fit_detector(ssdlite_mobilenet_v2(64), ANCHORS, fields, fields, DetectorSettings(epochs=1, batch=2))
+log = fit_detector(ssdlite_mobilenet_v2(64), fields, fields, DetectorSettings(size=64, epochs=1, batch=2))
 assert np.isfinite(log["loss"]).all()
 pictures = np.zeros((4, 64, 64, 3), np.uint8)
 targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
