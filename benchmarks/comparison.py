@@ -16,14 +16,16 @@ from edgegal.benchmarks.report import Comparison, Gate, StageReport
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
 from edgegal.bundle.manifest import Accuracy, ClassifierDescription, Measured
+from edgegal.detections import Detections
 from edgegal.errors import BundleError, DatasetError, InputError, MissingPartError
 from edgegal.frames import View
-from edgegal.inference import Classifier, Detector, decode_outputs, open_variant, tempered
+from edgegal.inference import Classifier, Detector, decode_outputs, open_variant, slicing_of, tempered
 from edgegal.labels import LabelScheme, project, scheme
 from edgegal.machine import this_machine
 from edgegal.metrics import Interval, answered
 from edgegal.preprocess import network_input, resize
 from edgegal.runtimes import RuntimeAdapter
+from edgegal.slicing import detect_sliced
 
 __all__ = [
     "BoxedPictures",
@@ -97,22 +99,25 @@ def in_classes(labels: NDArray[np.int32], names: Sequence[str], classes: Sequenc
 
 @dataclass(frozen=True, eq=False)
 class BoxedPictures:
-    """Fields with the boxes of their galaxies.
+    """Frames with the boxes of what is in them.
 
     Attributes
     ----------
     name, split
         Dataset and split, for the record.
     pictures
-        ``(n, h, w, 3)`` uint8 RGB.
-    boxes
-        For each picture the true boxes ``(k, 4)`` x0, y0, x1, y1 in its pixels.
+        ``(h, w, 3)`` uint8 RGB each, any size: a detector sees them in tiles, as on the device.
+    truth
+        True boxes of each picture.
+    ignore
+        ``(k, 4)`` boxes x0, y0, x1, y1 of each picture that count neither way.
     """
 
     name: str
     split: str
-    pictures: View
-    boxes: Sequence[NDArray[np.float32]]
+    pictures: Sequence[View]
+    truth: Sequence[Detections]
+    ignore: Sequence[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -163,26 +168,40 @@ class _Plan:
         return _report("classifier", data, rows, left_out)
 
     def detector(self, stage: DetectorStage, data: BoxedPictures, keras: Path | None) -> StageReport:
-        if not any(map(len, data.boxes)):
+        if not any(map(len, data.truth)):
             raise InputError(f"{data.name} has no true box: there is nothing to find")
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
-        threshold = stage.score_threshold
         reference = None
+
+        def judge(
+            name: str, adapter: RuntimeAdapter, found: Sequence[Detections], expected: Sequence[Detections] | None
+        ) -> None:
+            ran, threshold = _ran(name, adapter), stage.score_threshold
+            rows.append(judge_detector(ran, found, data.truth, data.ignore, expected, threshold, self.seed))
+
         if keras is not None:
             adapter = _load_keras(keras)
-            raw = _keras_outputs(adapter, data.pictures)
-            pairs = zip(raw["boxes"], raw["scores"], strict=True)
-            reference = [decode_outputs(codes, scores, grid, stage, _SCORE_FLOOR) for codes, scores in pairs]
-            rows.append(judge_detector(_ran(_KERAS, adapter), reference, data.boxes, None, threshold, self.seed))
+            reference = [_keras_detections(adapter, picture, stage, grid) for picture in data.pictures]
+            judge(_KERAS, adapter, reference, None)
         for variant, adapter in self.adapters(stage, left_out):
             _need_float(reference is not None, variant, left_out)
             detector = Detector(stage, variant, adapter, grid)
-            found = [detector(picture, _SCORE_FLOOR) for picture in data.pictures]
-            rows.append(judge_detector(_ran(variant.name, adapter), found, data.boxes, reference, threshold, self.seed))
+            found = [detector.detect(picture, _SCORE_FLOOR) for picture in data.pictures]
+            judge(variant.name, adapter, found, reference)
             reference = found if reference is None else reference
         return _report("detector", data, rows, left_out)
+
+
+def _keras_detections(
+    adapter: RuntimeAdapter, picture: View, stage: DetectorStage, grid: NDArray[np.float32]
+) -> Detections:
+    def tile(pixels: View) -> Detections:
+        raw = _keras_outputs(adapter, pixels[None])
+        return decode_outputs(raw["boxes"][0], raw["scores"][0], grid, stage, _SCORE_FLOOR)
+
+    return detect_sliced(picture, tile, slicing_of(stage))
 
 
 def _need_float(present: bool, variant: Variant, left_out: Mapping[str, str]) -> None:
@@ -231,6 +250,7 @@ def compare_bundle(
     threads: int = 1,
     runtime: str | None = None,
     labelled: Sequence[LabelledPictures] = (),
+    boxed: Sequence[BoxedPictures] = (),
     references: Mapping[StageName, Path] | None = None,
     progress: Progress = lambda line: None,
 ) -> Comparison:
@@ -250,6 +270,8 @@ def compare_bundle(
         Only variants of this runtime's format; the best installed one of each format when None.
     labelled
         Sets of pictures for the classifier instead of its evaluation set.
+    boxed
+        Sets of pictures for the detector instead of its evaluation set.
     references
         Folders of trained Keras models to take as float, by stage; the first fp32 variant otherwise.
     progress
@@ -268,10 +290,13 @@ def compare_bundle(
     keras = references or {}
     stages = []
     detector, classifier = bundle.manifest.detector, bundle.manifest.classifier
-    if detector is not None and detector.evaluation is not None:
+    if detector is not None and not boxed and detector.evaluation is not None:
         pictures, boxes = read_detector_set(bundle)
-        data = BoxedPictures(detector.evaluation.description, "evaluation", pictures, boxes)
-        stages.append(plan.detector(detector, data, keras.get("detector")))
+        truth = [Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int32)) for b in boxes]
+        nothing = [np.zeros((0, 4), np.float32)] * len(boxes)
+        boxed = (BoxedPictures(detector.evaluation.description, "evaluation", list(pictures), truth, nothing),)
+    if detector is not None:
+        stages += [plan.detector(detector, data, keras.get("detector")) for data in boxed]
     if classifier is not None and not labelled and classifier.evaluation is not None:
         crops, labels = read_classifier_set(bundle)
         labelled = (LabelledPictures(classifier.evaluation.description, "evaluation", crops, labels),)
@@ -326,7 +351,8 @@ def record_accuracy(bundle: Bundle, comparison: Comparison) -> Bundle:
     """Write the headline figures of every row into the manifest, in place of those on the same set and runtime.
 
     For classifiers accuracy and balanced accuracy, and of those that need not answer the share answered and the
-    accuracy of these answers; for detectors AP at IoU .5. Each with interval, set, seed, and the machine it was
+    accuracy of these answers; for detectors AP at IoU .5 and
+    over COCO's overlaps, AR@1 and F1. Each with interval, set, seed, and the machine it was
     measured on.
     """
     manifest = bundle.manifest
@@ -343,6 +369,9 @@ def _headline(row: Row) -> Iterator[tuple[str, Interval, int]]:
     """Name, value and number of pictures of the figures worth keeping."""
     if not isinstance(row, ClassifierRow):
         yield "AP@.5", row.average_precision_50, row.n
+        yield "AP@.5:.95", row.mean_average_precision, row.n
+        yield "AR@1", row.average_recall_1, row.n
+        yield "F1", row.f1, row.n
         return
     yield "accuracy", row.accuracy, row.n
     yield "balanced accuracy", row.balanced_accuracy, row.n

@@ -3,7 +3,7 @@
 Takes arrays and knows no runtime: the same figures come from a device, a workstation and a test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,10 @@ class ClassifierRow:
 
 @dataclass(frozen=True)
 class DetectorRow:
-    """Figures of one detector; those against float are None for float itself."""
+    """Figures of one detector, by the rules of COCO but for `f1`, which is that of the boxes it reports, at IoU .5.
+
+    Those against float are None for float itself.
+    """
 
     variant: str
     runtime: str
@@ -90,13 +93,18 @@ class DetectorRow:
     n: int
     truths: int
     average_precision_50: Interval
-    mean_average_precision: float
-    average_recall_100: float
+    mean_average_precision: Interval
+    average_recall_1: Interval
+    average_recall_100: Interval
+    f1: Interval
     agreement: float | None
     drop: Interval | None
 
 
 Row = ClassifierRow | DetectorRow
+
+_RESAMPLES = 1000
+"""Of a set of fields: each costs a sort of all detections at ten overlaps."""
 
 
 def judge_classifier(
@@ -177,7 +185,8 @@ def _over_classes(
 def judge_detector(
     ran: Ran,
     found: Sequence[Detections],
-    boxes: Sequence[NDArray[np.float32]],
+    truth: Sequence[Detections],
+    ignore: Sequence[NDArray[np.float32]],
     reference: Sequence[Detections] | None,
     threshold: float,
     seed: int,
@@ -190,37 +199,56 @@ def judge_detector(
         What answered.
     found
         Detections of each picture, down to low scores.
-    boxes
+    truth
         True boxes of each picture.
+    ignore
+        ``(k, 4)`` boxes of each picture that count neither way.
     reference
         Float's detections on the same pictures; None when these are they.
     threshold
-        Score above which boxes are reported: agreement is over these.
+        Score above which boxes are reported: agreement and F1 are over these.
     seed
         Of the bootstrap over pictures.
     """
-    truth = [Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int32)) for b in boxes]
-    matches = metrics.match_pictures(found, truth)
+    figures = metrics.coco_statistic(found, truth, ignore, sizes={})
+    reported = metrics.match_pictures(found, truth, class_index=None, ignore=ignore)
+
+    def all_figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        curve = metrics.confidence_curve(reported, np.array([threshold]), counts=counts)
+        return {**figures(counts), "f1": curve.f1[..., 0]}
+
+    bands = metrics.bootstrap_bands(len(truth), all_figures, seed, _RESAMPLES)
     agreement = drop = None
     if reference is not None:
-        expected = metrics.match_pictures(reference, truth)
+        expected, obtained = (_precision_50(these, truth, ignore) for these in (reference, found))
+
+        def lost(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            return {"drop": expected(counts) - obtained(counts)}
+
+        drop = metrics.bootstrap_bands(len(truth), lost, seed, _RESAMPLES)["drop"].interval()
         agreement = metrics.box_agreement([r.above(threshold) for r in reference], [f.above(threshold) for f in found])
-        drop = metrics.bootstrap(
-            len(matches), lambda drawn: _precision(expected, drawn) - _precision(matches, drawn), seed
-        )
     return DetectorRow(
         ran.variant,
         ran.runtime,
         ran.executed,
-        n=len(matches),
+        n=len(truth),
         truths=sum(map(len, truth)),
-        average_precision_50=metrics.bootstrap(len(matches), lambda drawn: _precision(matches, drawn), seed),
-        mean_average_precision=metrics.mean_average_precision(found, truth),
-        average_recall_100=metrics.average_recall(found, truth, limit=100),
+        average_precision_50=bands["ap50"].interval(),
+        mean_average_precision=bands["ap"].interval(),
+        average_recall_1=bands["ar1"].interval(),
+        average_recall_100=bands["ar100"].interval(),
+        f1=bands["f1"].interval(),
         agreement=agreement,
         drop=drop,
     )
 
 
-def _precision(matches: Sequence[metrics.PictureMatch], drawn: NDArray[np.int64]) -> float:
-    return metrics.average_precision([matches[i] for i in drawn])
+def _precision_50(
+    found: Sequence[Detections], truth: Sequence[Detections], ignore: Sequence[NDArray[np.float32]]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """AP at IoU .5, averaged over classes, as a function of how often each picture counts."""
+    classes = sorted({int(c) for t in truth for c in t.classes})
+    matches = [metrics.match_pictures(found, truth, class_index=c, ignore=ignore) for c in classes]
+    return lambda counts: np.nanmean(
+        [metrics.precision_at_recalls(m, counts=counts).mean(axis=-1) for m in matches], axis=0
+    )

@@ -92,7 +92,7 @@ class StageReport:
 class Comparison:
     """The report: knows its figures, its verdict, and how to show both.
 
-    A classifier may have been judged on several sets, each a report of its own.
+    A network may have been judged on several sets, each a report of its own.
     """
 
     bundle: str
@@ -103,9 +103,8 @@ class Comparison:
     @property
     def failures(self) -> tuple[str, ...]:
         """What fails the gate, one line each; empty when everything passes."""
-        several = len(self._of("classifier")) > 1
         return tuple(
-            f"{stage.stage} {problem}" + (f" on {stage.judged}" if several and stage.stage == "classifier" else "")
+            f"{stage.stage} {problem}" + (f" on {stage.judged}" if len(self._of(stage.stage)) > 1 else "")
             for stage in self.stages
             for row in stage.rows
             if (problem := self.gate.problem(row))
@@ -175,7 +174,9 @@ _DETECTOR_HEADER = (
     "boxes",
     "AP@.5 [95 % interval]",
     "AP@.5:.95",
+    "AR@1",
     "AR@100",
+    "F1",
     "agrees",
     "drop [paired 95 %]",
 )
@@ -238,9 +239,9 @@ def _classifier_cells(row: ClassifierRow, selective: bool, paired: bool) -> list
 
 
 def _detector_cells(row: DetectorRow) -> list[str]:
-    figures = [row.mean_average_precision, row.average_recall_100, row.agreement]
+    figures = [row.mean_average_precision, row.average_recall_1, row.average_recall_100, row.f1]
     return [
         *(row.variant, row.runtime, row.executed, str(row.truths), _spread(row.average_precision_50)),
-        *map(_share, figures),
-        _spread(row.drop, "+"),
+        *map(_spread, figures),
+        *(_share(row.agreement), _spread(row.drop, "+")),
     ]

@@ -31,6 +31,7 @@ __all__ = [
     "open_detector",
     "open_variant",
     "pick_variant",
+    "slicing_of",
 ]
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,11 @@ def pick_variant(
     return min(candidates, key=lambda v: _PRECISION_ORDER.index(v.precision)), entry
 
 
+def slicing_of(description: DetectorDescription) -> Slicing:
+    """How frames are cut for a network."""
+    return Slicing(description.preprocess.width, overlap=description.tile_overlap, iou=description.iou_threshold)
+
+
 @dataclass(frozen=True)
 class Detector:
     """A galaxy detector: callable on one tile, or on a frame of any size through `detect`."""
@@ -84,7 +90,7 @@ class Detector:
     @property
     def slicing(self) -> Slicing:
         """How frames are cut for this network."""
-        return Slicing(self.stage.preprocess.width, overlap=self.stage.tile_overlap, iou=self.stage.iou_threshold)
+        return slicing_of(self.stage)
 
     def __call__(self, tile: View, score_threshold: float | None = None) -> Detections:
         """Detections on one picture of exactly the network's input size, best first, in its pixels."""

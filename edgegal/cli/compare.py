@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from edgegal.benchmarks.comparison import LabelledPictures
+    from edgegal.benchmarks.comparison import BoxedPictures, LabelledPictures
     from edgegal.benchmarks.report import Comparison, Gate
     from edgegal.bundle import StageName
-    from edgegal.bundle.manifest import ClassifierDescription
+    from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
     from edgegal.data.heldout import Framing
 
 __all__ = ["app"]
@@ -38,7 +38,13 @@ def compare(
         help="Bundle folder, .edgegal file, name of a shipped bundle, or folder of a trained classifier (float alone).",
     ),
     data: list[str] = typer.Option(
-        [], "--data", help="Dataset to compare the classifier on, any number of them; its evaluation set otherwise."
+        [],
+        "--data",
+        help="Dataset for the classifier, or pictures with boxes for the detector: cutouts:NAME, "
+        "composed:NAME, voc:DIR, coco:FILE, yolo:DIR, simulated:DIR; repeatable; the evaluation sets otherwise.",
+    ),
+    class_map: list[str] = typer.Option(
+        [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
     ),
     scheme: str | None = typer.Option(
         None,
@@ -84,13 +90,14 @@ def compare(
     from edgegal.benchmarks.report import Gate
     from edgegal.benchmarks.storage import write_text
     from edgegal.cli.output import print_table
+    from edgegal.data.boxed.names import is_boxed
     from edgegal.errors import InputError
 
     if (scheme or split is not _Split.TEST or framing is not _Framing.BOX) and not data:
         raise InputError("--scheme, --split and --framing are for datasets", "name one with --data")
 
     def labelled(description: "ClassifierDescription") -> list["LabelledPictures"]:
-        return [_labelled(name, description, scheme, split.value, framing.value) for name in data]
+        return [_labelled(name, description, scheme, split.value, framing.value) for name in data if not is_boxed(name)]
 
     gate = Gate(max_drop, min_agreement, min_box_agreement)
     if (Path(bundle) / "model.json").is_file():
@@ -103,9 +110,11 @@ def compare(
                 f"{bundle} is packed: figures cannot be written into it", "record in the folder, then pack it"
             )
         opened = zoo.resolve(bundle)
-        classifier = opened.manifest.classifier
-        if data and classifier is None:
-            raise InputError(f"bundle {opened.manifest.name} has no classifier to compare on {data[0]}")
+        classifier, detector = opened.manifest.classifier, opened.manifest.detector
+        for name in data:
+            if (detector if is_boxed(name) else classifier) is None:
+                what = "detector" if is_boxed(name) else "classifier"
+                raise InputError(f"bundle {opened.manifest.name} has no {what} to compare on {name}")
         report = compare_bundle(
             opened,
             gate,
@@ -113,6 +122,7 @@ def compare(
             threads,
             runtime,
             labelled(classifier) if classifier else [],
+            [_boxed(name, detector, class_map, split.value) for name in data if detector and is_boxed(name)],
             _by_stage(reference),
             progress=_say,
         )
@@ -166,6 +176,26 @@ def _labelled(
             held.name, held.split, held.pictures, in_classes(held.labels, held.scheme.labels, description.labels)
         )
     return LabelledPictures(held.name, held.split, held.pictures, held.labels, held.scheme)
+
+
+def _boxed(name: str, detector: "DetectorDescription", class_map: list[str], split: str) -> "BoxedPictures":
+    """A set of pictures with boxes, in the classes of a detector."""
+    from edgegal.benchmarks.comparison import BoxedPictures
+    from edgegal.data.boxed.names import parse_class_map
+    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.device.sources.fits import read_fits
+
+    boxed = open_boxed(
+        name,
+        parse_class_map(class_map),
+        detector.labels,
+        stretch=detector.preprocess.stretch,
+        read_frame=read_fits,
+    )
+    chosen, fields = boxed.subset(None if split == "all" else split).read()
+    return BoxedPictures(
+        chosen.name, split, [f.picture for f in fields], [f.truth for f in fields], [f.ignore for f in fields]
+    )
 
 
 def _by_stage(folders: list[Path]) -> dict["StageName", Path]:

@@ -72,10 +72,10 @@ def found(*rows: tuple[tuple[float, float, float, float], float]) -> Detections:
 
 def test_a_detector_is_judged_on_all_and_agrees_on_what_it_reports() -> None:
     a, b = (0.0, 0.0, 10.0, 10.0), (20.0, 20.0, 40.0, 40.0)
-    boxes = [np.array([a, b], np.float32)] * 4
+    truth, nothing = [found((a, 1), (b, 1))] * 4, [np.zeros((0, 4), np.float32)] * 4
     reference = [found((a, 0.9), (b, 0.8))] * 4
     answers = [found((a, 0.9), (b, 0.3))] * 4
-    row = judge_detector(RAN, answers, boxes, reference, threshold=0.5, seed=0)
+    row = judge_detector(RAN, answers, truth, nothing, reference, threshold=0.5, seed=0)
     assert row.truths == 8
     assert row.average_precision_50.value == pytest.approx(1.0)
     assert row.drop is not None
@@ -86,7 +86,18 @@ def test_a_detector_is_judged_on_all_and_agrees_on_what_it_reports() -> None:
 
 def test_a_detector_that_lost_a_galaxy_drops() -> None:
     a, b = (0.0, 0.0, 10.0, 10.0), (20.0, 20.0, 40.0, 40.0)
-    boxes = [np.array([a, b], np.float32)] * 4
-    row = judge_detector(RAN, [found((a, 0.9))] * 4, boxes, [found((a, 0.9), (b, 0.8))] * 4, threshold=0.5, seed=0)
+    truth, nothing = [found((a, 1), (b, 1))] * 4, [np.zeros((0, 4), np.float32)] * 4
+    row = judge_detector(RAN, [found((a, 0.9))] * 4, truth, nothing, truth, threshold=0.5, seed=0)
     assert row.drop is not None
     assert row.drop.low == pytest.approx(1 - 51 / 101)
+
+
+def test_a_detection_of_what_is_ignored_counts_neither_way() -> None:
+    a, b = (0.0, 0.0, 10.0, 10.0), (20.0, 20.0, 40.0, 40.0)
+    answers, truth = [found((b, 0.95), (a, 0.9))] * 3, [found((a, 1))] * 3
+    lenient = judge_detector(RAN, answers, truth, [np.array([b], np.float32)] * 3, None, threshold=0.5, seed=0)
+    strict = judge_detector(RAN, answers, truth, [np.zeros((0, 4), np.float32)] * 3, None, threshold=0.5, seed=0)
+    assert (lenient.f1.value, lenient.average_precision_50.value) == (1, 1)
+    assert strict.f1.value == pytest.approx(2 / 3)
+    # The one best answer is beside the galaxy.
+    assert strict.average_recall_1.value == 0

@@ -1,0 +1,207 @@
+"""`edgegal evaluate`: how well detectors find galaxies, side by side."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgegal.benchmarks.classical import SideBySide
+    from edgegal.benchmarks.contest import Contestant
+    from edgegal.benchmarks.rejection import Rejection
+    from edgegal.data.fields import Field
+    from edgegal.metrics import Band, Interval
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class _Split(str, Enum):
+    TEST = "test"
+    VAL = "val"
+    TRAIN = "train"
+    ALL = "all"
+
+
+@app.command()
+def evaluate(
+    bundles: list[str] = typer.Argument(
+        None, metavar="[BUNDLE]...", help="Bundles whose detectors to measure; the shipped one when none is named."
+    ),
+    data: list[str] = typer.Option(
+        [],
+        "--data",
+        help="Pictures with boxes: cutouts:NAME, composed:NAME, voc:DIR, coco:FILE, yolo:DIR, simulated:DIR.",
+    ),
+    split: _Split = typer.Option(_Split.TEST, "--split", help="Split of the pictures."),
+    class_map: list[str] = typer.Option(
+        [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
+    ),
+    beside: bool = typer.Option(False, "--classical/--networks", help="sep and its star-galaxy cut beside them."),
+    false_alarms: int = typer.Option(
+        0, "--false-alarms", min=0, help="Frames without galaxies to show of each kind of distractor."
+    ),
+    runtime: str | None = typer.Option(None, "--runtime", help="Runtime; the best installed one otherwise."),
+    precision: str | None = typer.Option(None, "--precision", help="Precision: fp32, int8 ..."),
+    threads: int = typer.Option(1, "--threads", min=1, help="Threads a runtime may use."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of bootstraps and distractors."),
+    out: Path | None = typer.Option(None, "--out", help="Folder for a report of each set: HTML, PNG and JSON."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document instead of the tables."),
+) -> None:
+    """Measure detectors on pictures with known galaxies, and on frames that hold none.
+
+    COCO's precision and recall are over all detections, F1 and time over what is reported. Detectors take turns
+    picture by picture, so that what else the machine does falls on all alike.
+    """
+    import json
+    from dataclasses import asdict
+
+    from edgegal import zoo
+    from edgegal.benchmarks.classical import side_by_side
+    from edgegal.benchmarks.contest import classical, of_bundle
+    from edgegal.benchmarks.rejection import measure_rejection
+    from edgegal.errors import InputError
+    from edgegal.machine import this_machine
+
+    if not data and not false_alarms:
+        raise InputError("nothing to measure on", "name pictures with --data, or ask for --false-alarms 50")
+    contestants = [of_bundle(zoo.resolve(b), runtime, precision, threads) for b in bundles or [zoo.DEFAULT]]
+    labels = _labels(bundles or [zoo.DEFAULT])
+    contestants += [classical()] if beside else []
+    names = [c.name for c in contestants]
+    if len(set(names)) < len(names):
+        raise InputError(f"two detectors are called {names[0]}", "name each bundle once")
+    document: dict[str, Any] = {"machine": asdict(this_machine()), "seed": seed, "sets": []}
+    for name in data:
+        fields = _fields(name, labels, class_map, split.value)
+        typer.echo(f"{name}: {len(fields)} pictures", err=True)
+        rows = side_by_side({c.name: c for c in contestants}, fields)
+        figures = _figures(name, contestants, fields, seed, out)
+        document["sets"].append(
+            {"data": name, "split": split.value, "detectors": [_document(r, figures[r.detector]) for r in rows]}
+        )
+        if not as_json:
+            _print_set(f"{name} ({split.value}, n={len(fields)}, {rows[0].galaxies} galaxies)", rows, figures)
+    if false_alarms:
+        frames = _distractors(false_alarms, seed)
+        alarms = {c.name: measure_rejection(c, frames, seed=seed) for c in contestants}
+        document["false_alarms"] = {name: [asdict(row) for row in rows] for name, rows in alarms.items()}
+        if not as_json:
+            _print_alarms(false_alarms, alarms)
+    if as_json:
+        typer.echo(json.dumps(document))
+    elif out is not None:
+        typer.echo(f"reports: {out}")
+
+
+def _labels(bundles: Sequence[str]) -> tuple[str, ...]:
+    """What the detectors tell, which has to be the same."""
+    from edgegal import zoo
+    from edgegal.errors import InputError
+
+    stages = [zoo.resolve(b).manifest.detector for b in bundles]
+    told = {stage.labels for stage in stages if stage is not None}
+    if len(told) != 1:
+        raise InputError("the detectors tell different classes", "measure them one by one")
+    return told.pop()
+
+
+def _fields(name: str, labels: tuple[str, ...], class_map: list[str], split: str) -> "list[Field]":
+    from edgegal.data.boxed.names import is_boxed, parse_class_map
+    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.device.sources.fits import read_fits
+    from edgegal.errors import InputError
+
+    if not is_boxed(name):
+        raise InputError(f"{name!r} is no set with boxes", f"for the galaxies of a set of cutouts: cutouts:{name}")
+    boxed = open_boxed(name, parse_class_map(class_map), labels, read_frame=read_fits)
+    return boxed.subset(None if split == "all" else split).read()[1]
+
+
+def _figures(
+    name: str, contestants: "Sequence[Contestant]", fields: "Sequence[Field]", seed: int, out: Path | None
+) -> "dict[str, Mapping[str, Band]]":
+    """COCO's figures of each detector; a report of the set on the way."""
+    from edgegal.metrics import coco_bands
+    from edgegal.reports.detection import DetectionResult, write_detection_report
+
+    results = [
+        DetectionResult(
+            name=c.name,
+            found=[c.everything(field.picture) for field in fields],
+            fields=fields,
+            description=c.description,
+            threshold=c.threshold,
+        )
+        for c in contestants
+    ]
+    if out is not None:
+        folder = out / "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
+        write_detection_report(f"Detectors on {name}", "Pictures that no detector was trained on.", results, folder)
+    return {r.name: coco_bands(r.found, r.truth, r.ignore, sizes={}, seed=seed, resamples=_RESAMPLES) for r in results}
+
+
+_RESAMPLES = 1000
+
+
+def _distractors(count: int, seed: int) -> "dict[str, Any]":
+    from edgegal.data.skies.distractors import KINDS, distractor_frames
+    from edgegal.preprocess import Stretch
+
+    return {kind: distractor_frames(kind, count, _FRAME_PX, Stretch(), _SEED_OFFSET + seed) for kind in KINDS}
+
+
+_FRAME_PX = 256
+
+_SEED_OFFSET = 5_000_000
+"""Far from the seeds that training draws with."""
+
+
+def _document(row: "SideBySide", figures: "Mapping[str, Band]") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "detector": row.detector,
+        "galaxies": row.galaxies,
+        **{key: asdict(band.interval()) for key, band in figures.items()},
+        "overlap": asdict(row.overlap),
+        "place": asdict(row.place),
+        "seconds": {"median": row.seconds.median, "iqr": row.seconds.iqr},
+    }
+
+
+def _spread(interval: "Interval") -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _print_set(title: str, rows: "Sequence[SideBySide]", figures: "Mapping[str, Mapping[str, Band]]") -> None:
+    from edgegal.cli.output import print_table
+
+    header = ["detector", "AP@.5 [95 %]", "AP@.5:.95", "AR@1", "AR@100", "F1", "precision", "recall", "F1 by place"]
+    typer.echo(title)
+    print_table(
+        [*header, "ms a picture"],
+        [
+            [
+                row.detector,
+                *(_spread(figures[row.detector][key].interval()) for key in ("ap50", "ap", "ar1", "ar100")),
+                *(_spread(v) for v in (row.overlap.f1, row.overlap.precision, row.overlap.recall, row.place.f1)),
+                f"{1000 * row.seconds.median:.1f} ± {1000 * row.seconds.iqr / 2:.1f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _print_alarms(count: int, alarms: "Mapping[str, Sequence[Rejection]]") -> None:
+    from edgegal.cli.output import print_table
+
+    kinds = [row.kind for row in next(iter(alarms.values()))]
+    typer.echo(f"false boxes a frame, {count} frames of {_FRAME_PX} pixels of each kind")
+    print_table(
+        ["frames of", *alarms],
+        [[kind, *(_spread(rows[i].boxes) for rows in alarms.values())] for i, kind in enumerate(kinds)],
+    )

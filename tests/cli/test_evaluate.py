@@ -1,0 +1,97 @@
+"""`edgegal evaluate`, and `edgegal compare` on pictures with boxes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.host
+
+pytest.importorskip("sep", reason="the training environment")
+
+from edgegal.cli import main  # noqa: E402
+from edgegal.data.boxed.annotations import Annotation  # noqa: E402
+from edgegal.data.boxed.voc import write_voc  # noqa: E402
+from edgegal.data.fields import compose_fields  # noqa: E402
+from edgegal.preprocess import Stretch  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Eight annotated fields, two of them without a galaxy, of other sizes than the network's."""
+    folder = tmp_path_factory.mktemp("frames")
+    annotations = []
+    for i, field in enumerate(compose_fields(8, 3, 320, Stretch())):
+        file = f"{i}.png"
+        cv2.imwrite(str(folder / file), field.picture[..., ::-1])
+        boxes = np.concatenate([field.boxes, field.ignore]).astype(np.float64)
+        ignore = np.arange(len(boxes)) >= len(field.boxes)
+        annotations.append(Annotation(file, boxes, ("galaxy",) * len(boxes), ignore, (320, 320), file, ""))
+    write_voc(folder, ("galaxy",), annotations)
+    return f"voc:{folder}"
+
+
+def called(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(words))
+    return int(left.value.code or 0)
+
+
+def test_detectors_stand_side_by_side_with_a_report(
+    frames: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--data", frames, "--split", "all", "--classical", "--out", str(tmp_path)]
+    assert called(*words, "--false-alarms", "2", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    (judged,) = document["sets"]
+    network, classical = judged["detectors"]
+    assert network["detector"].startswith("galaxies ")
+    assert classical["detector"] == "sep"
+    assert network["galaxies"] == classical["galaxies"] > 5
+    for row in (network, classical):
+        assert 0 < row["ap50"]["low"] <= row["ap50"]["value"] <= row["ap50"]["high"] <= 1
+        assert row["place"]["f1"]["value"] >= row["overlap"]["f1"]["value"]
+        assert row["seconds"]["median"] > 0
+    assert set(document["false_alarms"]) == {network["detector"], "sep"}
+    assert {row["frames"] for row in document["false_alarms"]["sep"]} == {2}
+    (page,) = tmp_path.glob("*/report.html")
+    assert "sep" in page.read_text()
+    assert (page.parent / "report.json").is_file()
+
+
+def test_the_table_names_detectors_and_figures(frames: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("evaluate", "--data", frames, "--split", "all", "--precision", "fp32") == 0
+    said = capsys.readouterr().out
+    assert "AP@.5" in said
+    assert "fp32" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["evaluate"], "nothing to measure on"),
+        (["evaluate", "--data", "gz2_kaggle_5class"], "is no set with boxes"),
+        (["evaluate", "four-classes", "--false-alarms", "1"], "detector"),
+        (["evaluate", "galaxies", "galaxies", "--false-alarms", "1"], "two detectors are called"),
+        (["compare", "four-classes", "--data", "voc:somewhere"], "has no detector to compare on"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(*words) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_compare_judges_a_detector_on_frames_with_boxes(frames: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compare", "galaxies", "--data", frames, "--split", "all", "--runtime", "onnxruntime", "--json"]
+    # Eight pictures are few: whether the gate passes is not asked here.
+    assert called(*words, "--max-drop", "1", "--min-box-agreement", "0") == 0
+    document = json.loads(capsys.readouterr().out)
+    (stage,) = (s for s in document["stages"] if s["stage"] == "detector")
+    assert stage["dataset"] == frames
+    float_row, int8 = stage["rows"]
+    assert float_row["n"] == int8["n"] == 8
+    assert float_row["drop"] is None
+    assert int8["drop"]["low"] <= int8["drop"]["value"] <= int8["drop"]["high"]
+    assert 0 <= int8["f1"]["value"] <= 1
