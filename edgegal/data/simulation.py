@@ -2,10 +2,6 @@
 
 import json
 import math
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal import __version__
+from edgegal.data.new_folder import new_folder
 from edgegal.detections import Detections
 from edgegal.errors import InputError, MissingPartError
 from edgegal.frames import Frame
@@ -56,7 +53,7 @@ def write_night(night: Night, folder: Path) -> Path:
     MissingPartError
         Astropy is not installed.
     """
-    with _new_folder(folder) as unfinished:
+    with new_folder(folder) as unfinished:
         frames = []
         for frame in night:
             name = _name(frame.index)
@@ -101,7 +98,7 @@ def write_observation(observation: "Observation", frames: int, folder: Path) -> 
     if frames < 1:
         raise InputError(f"{frames} frames are nothing to write", "ask for 1 or more")
     scope = observation.telescope
-    with _new_folder(folder) as unfinished:
+    with new_folder(folder) as unfinished:
         entries = []
         for frame, objects in observation.frames(frames):
             begun, pose = observation.begun(frame.index), observation.pose(frame.index)
@@ -154,24 +151,6 @@ def _listed(known: "ObjectTruth") -> dict[str, Any]:
         "dec": round(known.dec, 7),
         "box": known.box,
     }
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, that becomes `folder` when all went well and vanishes when not."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not an empty folder", "give another --out, or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield unfinished
-        # A temporary folder is private; what it becomes is not.
-        unfinished.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _name(index: int) -> str:

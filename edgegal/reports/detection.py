@@ -1,7 +1,6 @@
 """A report on detectors: a page to read, its pictures, and a document to parse."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -27,7 +26,7 @@ from edgegal.reports.detection_figures import (
 from edgegal.reports.detection_sheet import Mistakes, mistakes, worst_pictures
 from edgegal.reports.figures import RESAMPLES
 from edgegal.reports.page import render_page, write_file
-from edgegal.reports.report import _figure, _Picture, _picture, _plain, _signed, _slug
+from edgegal.reports.parts import Picture, as_json, as_picture, figure_text, paragraphs, signed_text, slug
 
 __all__ = ["DetectionResult", "write_detection_report"]
 
@@ -82,10 +81,10 @@ def write_detection_report(
     page = render_page(
         "edgegal.reports",
         "detection.html.j2",
-        {"figure": _figure, "signed": _signed, "short": _short},
+        {"figure": figure_text, "signed": signed_text, "short": _short},
         {
             "title": title,
-            "intro": [" ".join(part.split()) for part in re.split(r"\n\s*\n", intro) if part.strip()],
+            "intro": paragraphs(intro),
             "version": __version__,
             "made": made.strftime("%Y-%m-%d %H:%M UTC"),
             "bootstrap": bootstrap,
@@ -119,7 +118,7 @@ def write_detection_report(
     out.mkdir(parents=True, exist_ok=True)
     for picture in [*drawn, *filter(None, sheets)]:
         write_file(out / picture.file, picture.png)
-    text = json.dumps(_plain(document), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(as_json(document), indent=1, allow_nan=False, ensure_ascii=False)
     write_file(out / "report.json", (text + "\n").encode())
     return write_file(out / "report.html", page.encode())
 
@@ -136,48 +135,48 @@ def _row(key: str, measures: Sequence[DetectionMeasures]) -> tuple[str, str, int
     return key, figure_title(key), truths.pop() if len(truths) == 1 else None
 
 
-def _drawings(named: Sequence[tuple[str, DetectionMeasures]]) -> Iterator[_Picture]:
+def _drawings(named: Sequence[tuple[str, DetectionMeasures]]) -> Iterator[Picture]:
     try:
         from edgegal.reports import detection_drawing as drawing
     except ImportError as error:
         raise MissingPartError(
             f"pictures of a report need matplotlib: {error}", "pip install 'edgegal[train]'"
         ) from None
-    yield _picture(
+    yield as_picture(
         "00-confidence.png",
         "Precision, recall and F1 against the least confidence; a dot where the detector is deployed",
         drawing.draw_confidence(named),
     )
-    yield _picture(
+    yield as_picture(
         "00-precision-recall.png",
         f"Precision against recall at an overlap of {IOU:g}, average precision [interval]",
         drawing.draw_precision_recall(named),
     )
-    yield _picture(
+    yield as_picture(
         "00-false-detections.png",
         "False detections against the least confidence",
         drawing.draw_false_detections(named),
     )
-    yield _picture(
+    yield as_picture(
         "00-completeness-size.png",
         "Completeness against size, where the detector is deployed (Wilson intervals; 50 % and 90 % dashed)",
         drawing.draw_completeness(named, lambda m: m.by_side, "longer side of the true box, pixels", octaves=True),
     )
     if any(m.by_magnitude for _, m in named):
-        yield _picture(
+        yield as_picture(
             "00-completeness-magnitude.png",
             "Completeness against magnitude, where the detector is deployed (Wilson intervals; 50 % and 90 % dashed)",
             drawing.draw_completeness(named, lambda m: m.by_magnitude, "magnitude"),
         )
 
 
-def _sheet(number: int, result: DetectionResult, worst: Sequence[Mistakes]) -> _Picture:
+def _sheet(number: int, result: DetectionResult, worst: Sequence[Mistakes]) -> Picture:
     _, coded = cv2.imencode(".png", cv2.cvtColor(worst_pictures(result, worst), cv2.COLOR_RGB2BGR))
     caption = (
         f"{result.name}, the worst of {len(result)} pictures: green a galaxy found, red one missed, orange a detection "
         "(thick, with its confidence, where it is false), grey counts neither way"
     )
-    return _Picture(f"{number:02d}-{_slug(result.name)}-worst.png", caption, coded.tobytes(), broad=True)
+    return Picture(f"{number:02d}-{slug(result.name)}-worst.png", caption, coded.tobytes(), broad=True)
 
 
 def _intervals(bands: Mapping[str, Band]) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def _bins(bins: Completeness | None, falling: bool) -> dict[str, Any] | None:
 
 
 def _document(
-    result: DetectionResult, measure: DetectionMeasures, worst: Sequence[Mistakes], sheet: _Picture | None
+    result: DetectionResult, measure: DetectionMeasures, worst: Sequence[Mistakes], sheet: Picture | None
 ) -> dict[str, Any]:
     scalars = ("best_threshold", "best_f1")
     return {

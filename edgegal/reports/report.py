@@ -1,14 +1,11 @@
 """A report on disk: a page to read, its pictures, and a document to parse."""
 
-import io
 import json
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,31 +15,13 @@ from edgegal.machine import package_versions, this_machine
 from edgegal.metrics import Band, Interval
 from edgegal.reports.comparison import ComparisonRow, RunComparison, compare_runs
 from edgegal.reports.figures import RELIABILITY_BINS, RESAMPLES, columns_of, measured, roc_bands, title_of
-from edgegal.reports.page import data_uri, render_page, write_file
+from edgegal.reports.page import render_page, write_file
+from edgegal.reports.parts import Picture, as_json, as_picture, figure_text, paragraphs, signed_text, slug
 from edgegal.reports.results import ClassificationResult, RegressionResult, Result
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["write_report"]
 
 _MISTAKES = 10
-
-_DPI = 150
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A drawing of the report."""
-
-    file: str
-    caption: str
-    png: bytes
-    broad: bool
-
-    @property
-    def uri(self) -> str:
-        return data_uri(self.png, "image/png")
 
 
 def write_report(
@@ -93,10 +72,10 @@ def write_report(
     page = render_page(
         "edgegal.reports",
         "report.html.j2",
-        {"figure": _figure, "signed": _signed, "chance": _chance, "title_of": title_of},
+        {"figure": figure_text, "signed": signed_text, "chance": _chance, "title_of": title_of},
         {
             "title": title,
-            "intro": [" ".join(part.split()) for part in re.split(r"\n\s*\n", intro) if part.strip()],
+            "intro": paragraphs(intro),
             "version": __version__,
             "made": made.strftime("%Y-%m-%d %H:%M UTC"),
             "bootstrap": bootstrap,
@@ -117,19 +96,9 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     for picture in [*compared, *(p for pictures in drawn for p in pictures)]:
         write_file(out / picture.file, picture.png)
-    text = json.dumps(_plain(document), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(as_json(document), indent=1, allow_nan=False, ensure_ascii=False)
     write_file(out / "report.json", (text + "\n").encode())
     return write_file(out / "report.html", page.encode())
-
-
-def _figure(value: float) -> str:
-    """Four digits after the point; ``n/a`` for what there is no figure of."""
-    # Adding 0 turns a rounded -0 into 0.
-    return f"{round(value, 4) + 0.0:.4f}" if math.isfinite(value) else "n/a"
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}" if math.isfinite(value) else "n/a"
 
 
 def _chance(p: float | None) -> str:
@@ -137,26 +106,11 @@ def _chance(p: float | None) -> str:
     return "–" if p is None else f"{p:.4f}" if p >= 0.00015 else "≤ 0.0001"
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "run"
-
-
-def _picture(file: str, caption: str, figure: "Figure") -> _Picture:
-    return _Picture(file, caption, _png(figure), broad=figure.get_figwidth() > 5.5)
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    # Neither time nor version inside: equal figures give equal files.
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
 def _result_pictures(
     number: int, result: Result, bands: Mapping[str, Band], seed: int, resamples: int
-) -> Iterator[_Picture]:
+) -> Iterator[Picture]:
     drawing = _drawing()
-    stem = f"{number:02d}-{_slug(result.name)}"
+    stem = f"{number:02d}-{slug(result.name)}"
     if isinstance(result, ClassificationResult):
         curves = roc_bands(result, seed, resamples)
         figures = [
@@ -182,12 +136,12 @@ def _result_pictures(
     if result.history:
         figures.append(("training", "Training", drawing.draw_history(result.history)))
     for kind, caption, figure in figures:
-        yield _picture(f"{stem}-{kind}.png", caption, figure)
+        yield as_picture(f"{stem}-{kind}.png", caption, figure)
 
 
-def _comparison_picture(rows: Sequence[ComparisonRow], comparison: RunComparison) -> _Picture:
+def _comparison_picture(rows: Sequence[ComparisonRow], comparison: RunComparison) -> Picture:
     figure = _drawing().draw_comparison(rows, comparison.figures)
-    return _picture("00-comparison.png", "Mean of each method with its 95 % interval", figure)
+    return as_picture("00-comparison.png", "Mean of each method with its 95 % interval", figure)
 
 
 def _drawing() -> Any:
@@ -240,7 +194,7 @@ def _mistakes(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def _result_values(result: Result, bands: Mapping[str, Band], pictures: Sequence[_Picture]) -> dict[str, Any]:
+def _result_values(result: Result, bands: Mapping[str, Band], pictures: Sequence[Picture]) -> dict[str, Any]:
     keys = _column_keys(result)
     return {
         **{
@@ -260,7 +214,7 @@ def _result_values(result: Result, bands: Mapping[str, Band], pictures: Sequence
     }
 
 
-def _result_document(result: Result, bands: Mapping[str, Band], pictures: Sequence[_Picture]) -> dict[str, Any]:
+def _result_document(result: Result, bands: Mapping[str, Band], pictures: Sequence[Picture]) -> dict[str, Any]:
     columns = columns_of(result)
     document: dict[str, Any] = {
         "name": result.name,
@@ -298,7 +252,7 @@ def _result_document(result: Result, bands: Mapping[str, Band], pictures: Sequen
 
 
 def _comparison_values(
-    comparison: RunComparison, rows: Sequence[ComparisonRow], pictures: Sequence[_Picture]
+    comparison: RunComparison, rows: Sequence[ComparisonRow], pictures: Sequence[Picture]
 ) -> dict[str, Any]:
     return {
         "title": comparison.title,
@@ -312,7 +266,7 @@ def _comparison_values(
 
 
 def _comparison_document(
-    comparison: RunComparison, rows: Sequence[ComparisonRow], pictures: Sequence[_Picture]
+    comparison: RunComparison, rows: Sequence[ComparisonRow], pictures: Sequence[Picture]
 ) -> dict[str, Any]:
     return {
         "title": comparison.title,
@@ -321,18 +275,3 @@ def _comparison_document(
         "runs": [asdict(row) for row in rows],
         "files": [picture.file for picture in pictures],
     }
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: arrays are lists, what is not a number is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

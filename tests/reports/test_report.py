@@ -102,10 +102,10 @@ def test_one_picture_and_a_regression_are_reported_too(drawn: Drawn, tmp_path: P
 def test_equal_figures_give_equal_pictures(drawn: Drawn) -> None:
     from edgegal.reports import drawing
     from edgegal.reports.figures import measured
-    from edgegal.reports.report import _png
+    from edgegal.reports.parts import as_picture
 
     bands = measured(drawn(), resamples=20)
-    first, second = (_png(drawing.draw_confusion(drawn(), bands)) for _ in range(2))
+    first, second = (as_picture("a.png", "", drawing.draw_confusion(drawn(), bands)).png for _ in range(2))
     assert first == second
 
 

@@ -1,8 +1,6 @@
 """Write a boxed set as pictures and annotations that other programs read and people can correct."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +13,7 @@ from edgegal.data.boxed.boxed_set import BoxedSet, Truth
 from edgegal.data.boxed.coco import write_coco
 from edgegal.data.boxed.voc import write_voc
 from edgegal.data.boxed.yolo import write_yolo
+from edgegal.data.new_folder import new_folder
 from edgegal.data.pictures import Skip
 from edgegal.data.splits import SPLITS
 from edgegal.data.stores import SUFFIXES
@@ -79,23 +78,12 @@ def convert(boxed: BoxedSet, form: str, out: Path) -> Converted:
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}", f"use one of: {', '.join(FORMATS)}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder", "give another --out, or empty it")
     if not len(boxed):
         raise DatasetError(f"{boxed.name} has no such pictures", "choose another split")
     checked_labels(boxed.labels)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
+    with new_folder(out) as unfinished:
         annotations, readable = _write_pictures(boxed, FORMATS[form], unfinished)
         FORMATS[form].write(unfinished, boxed.labels, annotations)
-        # A temporary folder is private; what it becomes is not.
-        unfinished.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     ignored = sum(int(annotation.ignore.sum()) for annotation in annotations)
     lost = Tally()
     if form == "yolo":
