@@ -2,6 +2,7 @@
 #   demo          light environment (no TensorFlow), then the whole main job
 #   test          lint, host tests, then the device path in the legacy environment
 #   lint          ruff and mypy --strict
+#   test-slow     tests that train or convert real networks
 #   test-realsky  only the tests on the shared real pictures; fails when the pictures are absent
 #   test-peers    tests against real programs: browser, cloud-init, servers
 #   bench         latency of the shipped bundle on this machine
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint test-host test-legacy test-realsky test-peers bench zoo pins clean
+.PHONY: demo test lint test-host test-legacy test-slow test-realsky test-peers bench zoo pins clean
 
 comma := ,
 # The first interpreter that really starts (a version manager leaves names that do not) and fits a range.
@@ -85,11 +86,14 @@ lint: .venv/.installed
 
 # -v against the -q of pyproject.toml gives the closing line with the counts; -rs says what was skipped and why.
 test-host: .venv/.installed
-	.venv/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not peers' --durations=10
+	.venv/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not peers and not slow' --durations=10
 
 test-legacy: .venv-legacy/.installed
 	.venv-legacy/bin/python -c 'import sys, numpy; print("device path on Python", sys.version.split()[0], "numpy", numpy.__version__)'
-	.venv-legacy/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not host and not peers'
+	.venv-legacy/bin/python -m pytest -v -rs -n 2 --dist loadfile --max-worker-restart 0 -m 'not host and not peers and not slow'
+
+test-slow: .venv/.installed
+	.venv/bin/python -m pytest -v -rs -n 2 --dist load --max-worker-restart 0 -m slow --durations=5
 
 test-realsky: .venv/.installed
 	@test -d "$${EDGEGAL_SHARED_DATA:-../shared/data}" || { echo 'no shared pictures: set EDGEGAL_SHARED_DATA' >&2; exit 1; }

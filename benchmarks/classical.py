@@ -7,7 +7,7 @@ on composed fields that no figure is taken from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgegal.benchmarks.statistics import Statistics
 from edgegal.detections import Detections, contained
-from edgegal.errors import MissingPartError
+from edgegal.errors import InputError, MissingPartError
 from edgegal.frames import View
 from edgegal.metrics import Interval, bootstrap, match_picture
 from edgegal.preprocess import Stretch, measure_sky
@@ -24,7 +24,19 @@ from edgegal.preprocess import Stretch, measure_sky
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Agreement", "ClassicalDetector", "Objects", "SideBySide", "TruthField", "extract_objects", "side_by_side"]
+__all__ = [
+    "FEATURES",
+    "FITTED",
+    "Agreement",
+    "ClassicalDetector",
+    "Discriminant",
+    "Objects",
+    "SideBySide",
+    "TruthField",
+    "extract_objects",
+    "fit_discriminant",
+    "side_by_side",
+]
 
 _MESH_PX = 256
 """Galaxies to be found are up to half of that: in a finer mesh they would pass for sky."""
@@ -38,18 +50,17 @@ _DEBLEND_CONTRAST = 0.05
 _STAR_QUANTILE = 0.25
 """Most objects are stars, and blends and galaxies are wider: the first quartile of the widths is that of stars."""
 
-_WEIGHTS: Mapping[str, float] = {
-    "isophotal area": 0.68,
-    "area above half the peak, over that of stars": 0.68,
-    "area above a quarter of the peak over that above half": 1.88,
-    "area above an eighth of the peak over that above half": 0.92,
-    "area of the displayed core over that above half the peak": -0.79,
-    "elongation": 2.55,
-    "peak over the noise": 1.39,
-    "share of the box that is filled": 4.62,
-}
-"""Weights of the columns of `Objects.features`: a logistic regression on 60 composed fields of 512 pixels."""
-_BIAS = -14.06
+FEATURES = (
+    "isophotal area",
+    "area above half the peak, over that of stars",
+    "area above a quarter of the peak over that above half",
+    "area above an eighth of the peak over that above half",
+    "area of the displayed core over that above half the peak",
+    "elongation",
+    "peak over the noise",
+    "share of the box that is filled",
+)
+"""What the discriminant weighs: logarithms of these."""
 
 _CENTRE_PX = 3.0
 """Centres nearer than this are the same place, however small the galaxy."""
@@ -119,7 +130,7 @@ def extract_objects(view: View, stretch: Stretch) -> Objects:
     # sep's limits are the indices of the first and the last pixel.
     boxes = np.stack([found["xmin"], found["ymin"], found["xmax"] + 1, found["ymax"] + 1], axis=1).astype(np.float32)
     if not len(found):
-        return Objects(boxes, np.zeros((0, len(_WEIGHTS))))
+        return Objects(boxes, np.zeros((0, len(FEATURES))))
     linear = np.sinh(grey * np.float32(np.arcsinh(stretch.white_sigma / stretch.soft_sigma) / 255))
     linear -= np.median(linear)
     return Objects(boxes, _features(found, segments, above / np.float32(noise), linear))
@@ -128,7 +139,7 @@ def extract_objects(view: View, stretch: Stretch) -> Objects:
 def _features(
     found: Any, segments: NDArray[np.int32], above: NDArray[np.float32], linear: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Columns of `_WEIGHTS` of sep's objects; `above` in sigmas of the view's noise, `linear` in any unit."""
+    """Columns of `FEATURES` of sep's objects; `above` in sigmas of the view's noise, `linear` in any unit."""
     member = segments > 0
     owner = segments[member] - 1
 
@@ -158,6 +169,84 @@ def _features(
 
 
 @dataclass(frozen=True)
+class Discriminant:
+    """Tells galaxies from stars by the logistic function of a weighted sum.
+
+    Attributes
+    ----------
+    weights
+        One for each of `FEATURES`.
+    bias
+        Added to the sum.
+    threshold
+        Probability of being a galaxy from which on an object is reported.
+    """
+
+    weights: tuple[float, ...]
+    bias: float
+    threshold: float
+
+    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
+        """``(n,)`` of features ``(n, f)``."""
+        logit = features @ np.array(self.weights) + self.bias
+        found: NDArray[np.float32] = (1 / (1 + np.exp(-np.clip(logit, -50, 50)))).astype(np.float32)
+        return found
+
+
+FITTED = Discriminant((0.90, 0.64, 2.58, 0.30, -0.87, 2.63, 1.43, 5.11), -14.92, 0.22)
+"""By `fit_discriminant` on fields that no figure is taken from."""
+
+
+def fit_discriminant(fields: "Sequence[TruthField]", stretch: Stretch = Stretch()) -> Discriminant:
+    """Fit weights by logistic regression on fields with known galaxies, and the threshold with the best F1 on them.
+
+    An object is a galaxy when its box overlaps a true one by half of their union; what lies on what a field ignores is
+    left out. A weak ridge keeps the weights finite where the features tell all apart.
+    """
+    rows, truths, wanted = [], [], 0
+    for field in fields:
+        objects = extract_objects(field.picture, stretch)
+        boxes = Detections(
+            objects.boxes, objects.features[:, 0].astype(np.float32), np.zeros(len(objects.boxes), np.int32)
+        )
+        galaxies = _galaxies(field.truth)
+        match = match_picture(boxes, galaxies, (0.5,), 0, max(len(boxes), 1), field.ignore)
+        order = np.argsort(-boxes.scores, kind="stable")
+        counted = match.hits[:, 0] | match.false[:, 0]
+        rows.append(objects.features[order][counted])
+        truths.append(match.hits[:, 0][counted])
+        wanted += match.truths
+    features, galaxy = np.concatenate(rows), np.concatenate(truths).astype(np.float64)
+    weights, bias = _logistic_regression(features, galaxy)
+    unfinished = Discriminant(tuple(weights.round(2).tolist()), round(bias, 2), 0.5)
+    found = unfinished.probabilities(features)
+    grid = np.round(np.arange(0.02, 0.99, 0.01), 2)
+    kept = found[None] >= grid[:, None]
+    f1 = 2 * (kept & (galaxy > 0)).sum(axis=1) / np.maximum(kept.sum(axis=1) + wanted, 1)
+    return replace(unfinished, threshold=float(grid[int(f1.argmax())]))
+
+
+_RIDGE = 1.0
+
+
+def _logistic_regression(
+    features: NDArray[np.float64], truth: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Weights and bias by Newton's method on standardised features, the weights with a ridge."""
+    middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+    columns = np.concatenate([(features - middle) / spread, np.ones((len(features), 1))], axis=1)
+    penalty = np.append(np.full(features.shape[1], _RIDGE), 0.0)
+    solution = np.zeros(columns.shape[1])
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-np.clip(columns @ solution, -30, 30)))
+        slope = columns.T @ (p - truth) + penalty * solution
+        curvature = (columns * (p * (1 - p))[:, None]).T @ columns + np.diag(penalty + 1e-9)
+        solution -= np.linalg.solve(curvature, slope)
+    weights = solution[:-1] / spread
+    return weights, float(solution[-1] - weights @ middle)
+
+
+@dataclass(frozen=True)
 class ClassicalDetector:
     """Extraction and the star-galaxy cut: callable on a view of any size.
 
@@ -165,12 +254,12 @@ class ClassicalDetector:
     ----------
     stretch
         What made the views.
-    threshold
-        Least probability of being a galaxy; the default had the best F1 on the fields of the fit.
+    discriminant
+        Tells galaxies from stars.
     """
 
     stretch: Stretch = Stretch()
-    threshold: float = 0.22
+    discriminant: Discriminant = FITTED
 
     def __call__(self, view: View) -> Detections:
         """Galaxies, best first, in pixels of the view; errors as `extract_objects`.
@@ -178,9 +267,8 @@ class ClassicalDetector:
         The score is the discriminant's probability, which grows with extent, signal to noise and elongation alike.
         """
         objects = extract_objects(view, self.stretch)
-        logit = objects.features @ np.array(list(_WEIGHTS.values())) + _BIAS
-        scores = (1 / (1 + np.exp(-np.clip(logit, -50, 50)))).astype(np.float32)
-        found = Detections(objects.boxes, scores, np.zeros(len(scores), np.int32)).above(self.threshold)
+        scores = self.discriminant.probabilities(objects.features)
+        found = Detections(objects.boxes, scores, np.zeros(len(scores), np.int32)).above(self.discriminant.threshold)
         return found.select(np.argsort(-found.scores, kind="stable"))
 
 
@@ -274,7 +362,7 @@ def _galaxies(detections: Detections) -> Detections:
 
 
 def side_by_side(
-    detectors: Mapping[str, Callable[[View], Detections]], fields: Sequence[TruthField]
+    detectors: Mapping[str, Callable[[View], Detections]], fields: Sequence[TruthField], seed: int = 0
 ) -> list[SideBySide]:
     """Compare detectors on the same fields, in one run.
 
@@ -283,13 +371,22 @@ def side_by_side(
     detectors
         By name. Of what they find only class 0 counts.
     fields
-        Pictures with their truth, at least one.
+        Pictures with their truth.
+    seed
+        Of the bootstraps.
 
     Returns
     -------
     list of SideBySide
         One a detector, in order.
+
+    Raises
+    ------
+    InputError
+        There are no fields.
     """
+    if not fields:
+        raise InputError("no pictures to measure detectors on", "choose another split")
     counts: dict[str, list[tuple[list[int], list[int]]]] = {name: [] for name in detectors}
     seconds: dict[str, list[float]] = {name: [] for name in detectors}
     for detect in detectors.values():
@@ -311,8 +408,8 @@ def side_by_side(
             name,
             len(fields),
             galaxies,
-            Agreement.of(np.array([overlap for overlap, _ in counts[name]], np.int64)),
-            Agreement.of(np.array([place for _, place in counts[name]], np.int64)),
+            Agreement.of(np.array([overlap for overlap, _ in counts[name]], np.int64), seed),
+            Agreement.of(np.array([place for _, place in counts[name]], np.int64), seed),
             Statistics(np.array(seconds[name])),
         )
         for name in detectors

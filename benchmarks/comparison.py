@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal import anchors, runtimes
-from edgegal.benchmarks.figures import Answers, ClassifierRow, Ran, Row, judge_classifier, judge_detector
+from edgegal.benchmarks.figures import SCORE_FLOOR, Answers, ClassifierRow, Ran, Row, judge_classifier, judge_detector
 from edgegal.benchmarks.report import Comparison, Gate, StageReport
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
@@ -39,8 +39,6 @@ __all__ = [
 _FLOAT = "fp32"
 _KERAS = "keras"
 
-# A detector is judged on all it finds, not only on what it would report.
-_SCORE_FLOOR = 0.05
 _KERAS_BATCH = 16
 
 Progress = Callable[[str], None]
@@ -188,7 +186,7 @@ class _Plan:
         for variant, adapter in self.adapters(stage, left_out):
             _need_float(reference is not None, variant, left_out)
             detector = Detector(stage, variant, adapter, grid)
-            found = [detector.detect(picture, _SCORE_FLOOR) for picture in data.pictures]
+            found = [detector.detect(picture, SCORE_FLOOR) for picture in data.pictures]
             judge(variant.name, adapter, found, reference)
             reference = found if reference is None else reference
         return _report("detector", data, rows, left_out)
@@ -199,7 +197,7 @@ def _keras_detections(
 ) -> Detections:
     def tile(pixels: View) -> Detections:
         raw = _keras_outputs(adapter, pixels[None])
-        return decode_outputs(raw["boxes"][0], raw["scores"][0], grid, stage, _SCORE_FLOOR)
+        return decode_outputs(raw["boxes"][0], raw["scores"][0], grid, stage, SCORE_FLOOR)
 
     return detect_sliced(picture, tile, slicing_of(stage))
 

@@ -1,19 +1,17 @@
 """Detectors that are measured side by side: those of bundles, and the classical method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgegal.benchmarks.classical import ClassicalDetector
-from edgegal.bundle import Bundle
+from edgegal.benchmarks.classical import FITTED, ClassicalDetector
+from edgegal.benchmarks.figures import SCORE_FLOOR
 from edgegal.detections import Detections
 from edgegal.frames import View
-from edgegal.inference import open_detector
+from edgegal.inference import Detector
 from edgegal.preprocess import Stretch
+from edgegal.slicing import Merge
 
-__all__ = ["SCORE_FLOOR", "Contestant", "classical", "of_bundle"]
-
-SCORE_FLOOR = 0.05
-"""A detector is judged on all it finds down to this score, and besides on what it reports."""
+__all__ = ["Contestant", "classical", "network"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,14 @@ class Contestant:
         return self.detect(view, SCORE_FLOOR)
 
 
-def of_bundle(bundle: Bundle, runtime: str | None = None, precision: str | None = None, threads: int = 1) -> Contestant:
-    """The detector of a bundle; errors as `edgegal.inference.open_detector`."""
-    detector = open_detector(bundle, runtime, precision, threads)
+def network(name: str, detector: Detector, threads: int, merge: Merge = "nms") -> Contestant:
+    """The detector of a bundle that is called `name`; `merge` as `edgegal.slicing.Slicing` has it."""
     ran = f"{detector.runtime.name} {detector.runtime.version}, {threads} thread{'s' if threads > 1 else ''}"
     return Contestant(
-        f"{bundle.manifest.name} {detector.variant.name}",
+        f"{name} {detector.variant.name}",
         f"{detector.stage.provenance.architecture}; {ran}, executed in {detector.runtime.executed_precision()}",
         detector.stage.score_threshold,
-        detector.detect,
+        lambda view, threshold: detector.detect(view, threshold, merge),
     )
 
 
@@ -63,6 +60,6 @@ def classical(stretch: Stretch = Stretch()) -> Contestant:
     return Contestant(
         "sep",
         "sep extraction and star-galaxy cut",
-        ClassicalDetector(stretch).threshold,
-        lambda view, threshold: ClassicalDetector(stretch, threshold)(view),
+        FITTED.threshold,
+        lambda view, threshold: ClassicalDetector(stretch, replace(FITTED, threshold=threshold))(view),
     )

@@ -13,7 +13,17 @@ from edgegal import metrics
 from edgegal.detections import Detections
 from edgegal.metrics import Interval
 
-__all__ = ["Answers", "ClassRecall", "ClassifierRow", "DetectorRow", "Ran", "Row", "judge_classifier", "judge_detector"]
+__all__ = [
+    "SCORE_FLOOR",
+    "Answers",
+    "ClassRecall",
+    "ClassifierRow",
+    "DetectorRow",
+    "Ran",
+    "Row",
+    "judge_classifier",
+    "judge_detector",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,9 @@ class DetectorRow:
 
 
 Row = ClassifierRow | DetectorRow
+
+SCORE_FLOOR = 0.05
+"""A detector is judged on all it finds down to this score, and besides on what it reports."""
 
 _RESAMPLES = 1000
 """Of a set of fields: each costs a sort of all detections at ten overlaps."""
@@ -211,7 +224,8 @@ def judge_detector(
         Of the bootstrap over pictures.
     """
     figures = metrics.coco_statistic(found, truth, ignore, sizes={})
-    reported = metrics.match_pictures(found, truth, class_index=None, ignore=ignore)
+    most = max(map(len, found), default=1) or 1
+    reported = metrics.match_pictures(found, truth, class_index=None, limit=most, ignore=ignore)
 
     def all_figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         curve = metrics.confidence_curve(reported, np.array([threshold]), counts=counts)
@@ -249,6 +263,11 @@ def _precision_50(
     """AP at IoU .5, averaged over classes, as a function of how often each picture counts."""
     classes = sorted({int(c) for t in truth for c in t.classes})
     matches = [metrics.match_pictures(found, truth, class_index=c, ignore=ignore) for c in classes]
-    return lambda counts: np.nanmean(
-        [metrics.precision_at_recalls(m, counts=counts).mean(axis=-1) for m in matches], axis=0
-    )
+
+    def mean(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        each = np.stack([metrics.precision_at_recalls(m, counts=counts).mean(axis=-1) for m in matches])
+        known = np.isfinite(each).sum(axis=0)
+        # A resample may hold no object of any class.
+        return np.divide(np.nansum(each, axis=0), known, out=np.full(known.shape, np.nan), where=known > 0)
+
+    return mean

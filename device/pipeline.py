@@ -181,7 +181,7 @@ class Pipeline:
                 _overridden(Abstention.of(classifier.stage), abstain_below, min_side_px),
             )
         return cls(
-            lambda view: detector.detect(view, score), detector.stage.preprocess.stretch, naming, calibrate, stack
+            lambda view: detector.galaxies(view, score), detector.stage.preprocess.stretch, naming, calibrate, stack
         )
 
     @property

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,9 +15,10 @@ from edgegal.bundle.manifest import ClassifierDescription, Description, Detector
 from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.errors import BundleError, InputError, MissingPartError
 from edgegal.frames import View
+from edgegal.labels import SCHEMES
 from edgegal.preprocess import crop_square, network_input
 from edgegal.runtimes import RuntimeAdapter
-from edgegal.slicing import Slicing, detect_sliced
+from edgegal.slicing import Merge, Slicing, detect_sliced
 
 __all__ = [
     "ALWAYS_ANSWER",
@@ -101,9 +102,17 @@ class Detector:
         """Box codes ``(1, a, 4)`` and scores ``(1, a, classes)`` by role."""
         return _by_role(self.variant, self.runtime.infer(network_input(tile)))
 
-    def detect(self, view: View, score_threshold: float | None = None) -> Detections:
-        """Detections on a view of any size, in its pixels, best first."""
-        return detect_sliced(view, lambda tile: self(tile, score_threshold), self.slicing)
+    def detect(self, view: View, score_threshold: float | None = None, merge: Merge = "nms") -> Detections:
+        """Detections on a view of any size, in its pixels, best first; `merge` as `Slicing` has it."""
+        slicing = replace(self.slicing, merge=merge)
+        return detect_sliced(view, lambda tile: self(tile, score_threshold), slicing)
+
+    def galaxies(self, view: View, score_threshold: float | None = None) -> Detections:
+        """The galaxies among them: a detector may tell other celestial objects, so as not to take them for galaxies."""
+        found = self.detect(view, score_threshold)
+        galaxy = SCHEMES["galaxy"].labels[0]
+        labels = self.stage.labels
+        return found.select(found.classes == labels.index(galaxy)) if galaxy in labels else found
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The last tile of a row or column is moved inward instead of being padded or shru
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from edgegal.detections import Detections, contained, non_maximum_suppression, w
 from edgegal.frames import View
 from edgegal.preprocess import resize
 
-__all__ = ["Slicing", "Tile", "detect_sliced", "level_sizes", "offsets", "tiles"]
+__all__ = ["Merge", "Slicing", "Tile", "detect_sliced", "level_sizes", "offsets", "tiles"]
 
 _SEAM_PX = 4.0
 _SEAM_SHARE = 0.1
@@ -30,6 +30,10 @@ _PART = 0.7
 
 _SAME_OBJECT = 3.0
 """Boxes inside each other and less different in area than this are two views of one galaxy; a companion is smaller."""
+
+
+Merge: TypeAlias = Literal["nms", "wbf"]
+"""How boxes of neighbouring tiles and levels become one: the best is kept, or they are fused by weight."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Slicing:
     overlap: int = 64
     iou: float = 0.45
     limit: int = 300
-    merge: Literal["nms", "wbf"] = "nms"
+    merge: Merge = "nms"
     levels: int | None = None
     zoom: int = 1
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from edgegal.anchors import cell_shapes
 from edgegal.bundle.manifest import ClassifierStage, DetectorStage, Manifest, Variant
 
 __all__ = ["card"]
@@ -106,10 +109,16 @@ def _quantization(variants: Sequence[Variant]) -> list[str]:
     return ["### Quantisation", "\n".join(lines)] if lines else []
 
 
+def _smallest_anchor(stage: DetectorStage) -> float:
+    """Side of the square with the area of the smallest anchor, pixels."""
+    shapes = np.concatenate([cell_shapes(stage.anchors, level) for level in stage.anchors.levels])
+    return float(np.sqrt(shapes.prod(axis=1).min()))
+
+
 def _limits(stage: ClassifierStage | DetectorStage) -> str:
     what = (
         "Scores are not probabilities of being a galaxy. Objects much smaller than the smallest anchor "
-        f"({min(min(level.sizes) for level in stage.anchors.levels):g} px) are missed; nebulae, star clusters and "
+        f"({_smallest_anchor(stage):.0f} px) are missed; nebulae, star clusters and "
         "reflections may be taken for galaxies."
         if isinstance(stage, DetectorStage)
         else f"{_SOME_ANSWERS if stage.abstain_below else _ALL_ANSWERS} It learned from the pictures named "

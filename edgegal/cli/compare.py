@@ -122,7 +122,7 @@ def compare(
             threads,
             runtime,
             labelled(classifier) if classifier else [],
-            [_boxed(name, detector, class_map, split.value) for name in data if detector and is_boxed(name)],
+            _boxed([n for n in data if is_boxed(n)], detector, class_map, split.value) if detector else [],
             _by_stage(reference),
             progress=_say,
         )
@@ -178,24 +178,25 @@ def _labelled(
     return LabelledPictures(held.name, held.split, held.pictures, held.labels, held.scheme)
 
 
-def _boxed(name: str, detector: "DetectorDescription", class_map: list[str], split: str) -> "BoxedPictures":
-    """A set of pictures with boxes, in the classes of a detector."""
+def _boxed(
+    names: list[str], detector: "DetectorDescription", class_map: list[str], split: str
+) -> "list[BoxedPictures]":
+    """Sets of pictures with boxes, in the classes of a detector."""
     from edgegal.benchmarks.comparison import BoxedPictures
     from edgegal.data.boxed.names import parse_class_map
-    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.data.boxed.registry import open_all
     from edgegal.device.sources.fits import read_fits
 
-    boxed = open_boxed(
-        name,
-        parse_class_map(class_map),
-        detector.labels,
-        stretch=detector.preprocess.stretch,
-        read_frame=read_fits,
-    )
-    chosen, fields = boxed.subset(None if split == "all" else split).read()
-    return BoxedPictures(
-        chosen.name, split, [f.picture for f in fields], [f.truth for f in fields], [f.ignore for f in fields]
-    )
+    if not names:
+        return []
+    found = []
+    for boxed in open_all(
+        names, parse_class_map(class_map), detector.labels, detector.preprocess.stretch, read_frame=read_fits
+    ):
+        chosen, fields = boxed.subset(None if split == "all" else split).read()
+        pictures, truth, ignore = [f.picture for f in fields], [f.truth for f in fields], [f.ignore for f in fields]
+        found.append(BoxedPictures(chosen.name, split, pictures, truth, ignore))
+    return found
 
 
 def _by_stage(folders: list[Path]) -> dict["StageName", Path]:

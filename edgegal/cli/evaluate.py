@@ -1,9 +1,9 @@
 """`edgegal evaluate`: how well detectors find galaxies, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from edgegal.benchmarks.rejection import Rejection
     from edgegal.data.fields import Field
     from edgegal.metrics import Band, Interval
+    from edgegal.preprocess import Stretch
 
 __all__ = ["app"]
 
+_T = TypeVar("_T")
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class _Merge(str, Enum):
+    NMS = "nms"
+    WBF = "wbf"
 
 
 class _Split(str, Enum):
@@ -44,11 +52,17 @@ def evaluate(
     false_alarms: int = typer.Option(
         0, "--false-alarms", min=0, help="Frames without galaxies to show of each kind of distractor."
     ),
+    smallest: float = typer.Option(
+        0.0, "--smallest", min=0.0, help="Longer side in pixels below which true boxes count neither way."
+    ),
+    merge: _Merge = typer.Option(_Merge.NMS, "--merge", help="Boxes of neighbouring tiles: suppressed, or fused."),
     runtime: str | None = typer.Option(None, "--runtime", help="Runtime; the best installed one otherwise."),
     precision: str | None = typer.Option(None, "--precision", help="Precision: fp32, int8 ..."),
     threads: int = typer.Option(1, "--threads", min=1, help="Threads a runtime may use."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of bootstraps and distractors."),
-    out: Path | None = typer.Option(None, "--out", help="Folder for a report of each set: HTML, PNG and JSON."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Folder for evaluation.json and a report of each set: HTML, PNG and JSON."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document instead of the tables."),
 ) -> None:
     """Measure detectors on pictures with known galaxies, and on frames that hold none.
@@ -61,68 +75,82 @@ def evaluate(
 
     from edgegal import zoo
     from edgegal.benchmarks.classical import side_by_side
-    from edgegal.benchmarks.contest import classical, of_bundle
+    from edgegal.benchmarks.contest import classical, network
     from edgegal.benchmarks.rejection import measure_rejection
+    from edgegal.benchmarks.storage import write_text
     from edgegal.errors import InputError
+    from edgegal.inference import open_detector
     from edgegal.machine import this_machine
+    from edgegal.reports.parts import as_json as plain
+    from edgegal.reports.parts import slug
 
     if not data and not false_alarms:
         raise InputError("nothing to measure on", "name pictures with --data, or ask for --false-alarms 50")
-    contestants = [of_bundle(zoo.resolve(b), runtime, precision, threads) for b in bundles or [zoo.DEFAULT]]
-    labels = _labels(bundles or [zoo.DEFAULT])
-    contestants += [classical()] if beside else []
-    names = [c.name for c in contestants]
-    if len(set(names)) < len(names):
-        raise InputError(f"two detectors are called {names[0]}", "name each bundle once")
+    named = bundles or [zoo.DEFAULT]
+    if len(set(named)) < len(named):
+        raise InputError(f"{max(named, key=named.count)} is named twice", "name each bundle once")
+    detectors = {name: open_detector(zoo.resolve(name), runtime, precision, threads) for name in named}
+    stretch = _same([d.stage.preprocess.stretch for d in detectors.values()], "were trained on different stretches")
+    labels = _same([d.stage.labels for d in detectors.values()], "tell different classes")
+    contestants = [network(name, d, threads, merge.value) for name, d in detectors.items()]
+    contestants += [classical(stretch)] if beside else []
     document: dict[str, Any] = {"machine": asdict(this_machine()), "seed": seed, "sets": []}
-    for name in data:
-        fields = _fields(name, labels, class_map, split.value)
+    for number, (name, fields) in enumerate(_opened(data, labels, stretch, class_map, split.value, smallest)):
         typer.echo(f"{name}: {len(fields)} pictures", err=True)
-        rows = side_by_side({c.name: c for c in contestants}, fields)
-        figures = _figures(name, contestants, fields, seed, out)
+        rows = side_by_side({c.name: c for c in contestants}, fields, seed)
+        where = f"{name}, split {split.value}"
+        figures = _figures(where, contestants, fields, seed, out and out / f"{number:02d}-{slug(name)}")
         document["sets"].append(
             {"data": name, "split": split.value, "detectors": [_document(r, figures[r.detector]) for r in rows]}
         )
         if not as_json:
-            _print_set(f"{name} ({split.value}, n={len(fields)}, {rows[0].galaxies} galaxies)", rows, figures)
+            _print_set(f"{where}: {len(fields)} pictures, {rows[0].galaxies} galaxies", rows, figures)
     if false_alarms:
-        frames = _distractors(false_alarms, seed)
+        frames = _distractors(false_alarms, seed, stretch)
         alarms = {c.name: measure_rejection(c, frames, seed=seed) for c in contestants}
         document["false_alarms"] = {name: [asdict(row) for row in rows] for name, rows in alarms.items()}
         if not as_json:
             _print_alarms(false_alarms, alarms)
+    text = json.dumps(plain(document), allow_nan=False)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "evaluation.json", text + "\n")
     if as_json:
-        typer.echo(json.dumps(document))
+        typer.echo(text)
     elif out is not None:
-        typer.echo(f"reports: {out}")
+        typer.echo(f"written: {out}")
 
 
-def _labels(bundles: Sequence[str]) -> tuple[str, ...]:
-    """What the detectors tell, which has to be the same."""
-    from edgegal import zoo
+def _same(values: Sequence[_T], what: str) -> _T:
+    """The value that all detectors have."""
     from edgegal.errors import InputError
 
-    stages = [zoo.resolve(b).manifest.detector for b in bundles]
-    told = {stage.labels for stage in stages if stage is not None}
-    if len(told) != 1:
-        raise InputError("the detectors tell different classes", "measure them one by one")
-    return told.pop()
+    if any(value != values[0] for value in values):
+        raise InputError(f"the detectors {what}", "measure them one by one")
+    return values[0]
 
 
-def _fields(name: str, labels: tuple[str, ...], class_map: list[str], split: str) -> "list[Field]":
+def _opened(
+    names: list[str], labels: tuple[str, ...], stretch: "Stretch", class_map: list[str], split: str, smallest: float
+) -> "Iterator[tuple[str, list[Field]]]":
     from edgegal.data.boxed.names import is_boxed, parse_class_map
-    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.data.boxed.registry import open_all
+    from edgegal.data.windows import without_small
     from edgegal.device.sources.fits import read_fits
     from edgegal.errors import InputError
 
-    if not is_boxed(name):
-        raise InputError(f"{name!r} is no set with boxes", f"for the galaxies of a set of cutouts: cutouts:{name}")
-    boxed = open_boxed(name, parse_class_map(class_map), labels, read_frame=read_fits)
-    return boxed.subset(None if split == "all" else split).read()[1]
+    for name in names:
+        if not is_boxed(name):
+            raise InputError(f"{name!r} is no set with boxes", f"for the galaxies of a set of cutouts: cutouts:{name}")
+    for boxed in open_all(names, parse_class_map(class_map), labels, stretch, read_fits):
+        part = boxed.subset(None if split == "all" else split)
+        if not len(part):
+            raise InputError(f"{boxed.name} has no pictures in its {split} split", "choose another with --split")
+        yield boxed.name, [without_small(field, smallest) for field in part.read()[1]]
 
 
 def _figures(
-    name: str, contestants: "Sequence[Contestant]", fields: "Sequence[Field]", seed: int, out: Path | None
+    where: str, contestants: "Sequence[Contestant]", fields: "Sequence[Field]", seed: int, out: Path | None
 ) -> "dict[str, Mapping[str, Band]]":
     """COCO's figures of each detector; a report of the set on the way."""
     from edgegal.metrics import coco_bands
@@ -139,19 +167,17 @@ def _figures(
         for c in contestants
     ]
     if out is not None:
-        folder = out / "".join(letter if letter.isalnum() else "-" for letter in name).strip("-")
-        write_detection_report(f"Detectors on {name}", "Pictures that no detector was trained on.", results, folder)
+        write_detection_report("Detectors side by side", f"On {where}.", results, out, seed=seed)
     return {r.name: coco_bands(r.found, r.truth, r.ignore, sizes={}, seed=seed, resamples=_RESAMPLES) for r in results}
 
 
 _RESAMPLES = 1000
 
 
-def _distractors(count: int, seed: int) -> "dict[str, Any]":
+def _distractors(count: int, seed: int, stretch: "Stretch") -> "dict[str, Any]":
     from edgegal.data.skies.distractors import KINDS, distractor_frames
-    from edgegal.preprocess import Stretch
 
-    return {kind: distractor_frames(kind, count, _FRAME_PX, Stretch(), _SEED_OFFSET + seed) for kind in KINDS}
+    return {kind: distractor_frames(kind, count, _FRAME_PX, stretch, _SEED_OFFSET + seed) for kind in KINDS}
 
 
 _FRAME_PX = 256

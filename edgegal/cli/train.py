@@ -52,7 +52,7 @@ def detector(
     epochs: int = typer.Option(8, "--epochs", min=1, help="Passes over the fields."),
     batch: int = typer.Option(16, "--batch", min=1, help="Fields a step."),
     rate: float = typer.Option(1.5e-3, "--rate", min=1e-7, help="Peak learning rate."),
-    size: int = typer.Option(256, "--size", help="Input side in pixels, a multiple of 64."),
+    size: int = typer.Option(256, "--size", help="Input side in pixels, for the default a multiple of 64."),
     seed: int = _SEED,
     as_json: bool = _JSON,
 ) -> None:
@@ -60,7 +60,7 @@ def detector(
     from edgegal.cli.training import anchors_asked, finish, resuming
     from edgegal.data import open_dataset
     from edgegal.data.boxed.names import is_boxed, parse_class_map
-    from edgegal.data.boxed.registry import open_boxed
+    from edgegal.data.boxed.registry import open_all
     from edgegal.data.skies.telescopes import telescope as telescope_named
     from edgegal.data.skies.telescopes import telescope_names
     from edgegal.device.sources.fits import read_fits
@@ -85,10 +85,12 @@ def detector(
         rate=rate,
         seed=seed,
     )
-    asked = [] if telescope == ["none"] else [t for t in telescope if t != "all"]
-    telescopes = [telescope_named(n) for n in (telescope_names() if telescope in ([], ["all"]) else asked)]
+    if len(telescope) > 1 and {"all", "none"} & set(telescope):
+        raise InputError("all and none stand alone", "name either telescopes, or all, or none")
+    every = telescope in ([], ["all"])
+    telescopes = [telescope_named(n) for n in (telescope_names() if every else telescope) if n != "none"]
     mapped = parse_class_map(class_map)
-    frames = [open_boxed(n, mapped, target.labels, read_frame=read_fits) for n in data if is_boxed(n)]
+    frames = open_all([n for n in data if is_boxed(n)], mapped, target.labels, read_frame=read_fits)
     cutouts = [open_dataset(n) for n in data if not is_boxed(n)]
     begin = load_trained(start)[0] if start else None
     with resuming(out) as state:

@@ -12,10 +12,13 @@ from edgegal.frames import View
 
 __all__ = [
     "BOX_SIGMA",
+    "LEAST_VISIBLE",
     "SMALLEST_AREA_PX",
+    "SMALLEST_SIDE_PX",
     "CutoutBoxes",
     "Segmentation",
     "cutout_boxes",
+    "grey_noise",
     "light_extent",
     "segment_cutout",
 ]
@@ -25,6 +28,12 @@ BOX_SIGMA = 3.0
 
 SMALLEST_AREA_PX = 20
 """What has fewer pixels above that is not told from noise, and no object."""
+
+SMALLEST_SIDE_PX = 12.0
+"""Objects of which the longer side of the box is shorter are neither wanted nor punished."""
+
+LEAST_VISIBLE = 0.5
+"""An object of whose box the border leaves less is neither wanted nor punished."""
 
 _DEBLEND_CONTRAST = 0.05
 _CENTRE_PX = 16.0
@@ -78,9 +87,8 @@ def segment_cutout(picture: View) -> Segmentation:
         ``(h, w, 3)`` uint8 RGB.
     """
     grey = picture.mean(axis=2, dtype=np.float32)
+    noise = grey_noise(grey)
     grey -= np.median(grey)
-    # A black border larger than half the picture has no spread: one grey level is the least noise of 8 bits.
-    noise = max(1.0, _MAD_TO_SIGMA * float(np.median(np.abs(grey))))
     found: Any
     segments: NDArray[np.int32]
     found, segments = sep.extract(
@@ -97,6 +105,12 @@ def segment_cutout(picture: View) -> Segmentation:
     distance = np.hypot(found["x"] - (width - 1) / 2, found["y"] - (height - 1) / 2)
     central = int(distance.argmin()) if len(distance) and distance.min() <= _CENTRE_PX else None
     return Segmentation(boxes, segments, central)
+
+
+def grey_noise(grey: NDArray[np.floating]) -> float:
+    """Noise of the mean of the channels of a display picture ``(h, w)``, from the median absolute deviation."""
+    # A black border larger than half the picture has no spread: one grey level is the least noise of 8 bits.
+    return max(1.0, _MAD_TO_SIGMA * float(np.median(np.abs(grey - np.median(grey)))))
 
 
 def light_extent(light: NDArray[np.floating], threshold: float) -> tuple[NDArray[np.float32], int] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.data.boxes import segment_cutout
+from edgegal.data.boxes import LEAST_VISIBLE, SMALLEST_SIDE_PX, Segmentation, segment_cutout
 from edgegal.data.fields import Field
 from edgegal.frames import View
 from edgegal.preprocess import resize
@@ -21,8 +21,6 @@ __all__ = ["BoxedCutout", "boxed_cutout", "cutout_field"]
 _SCALES = (0.6, 2.0)
 _AS_IT_IS = 0.4
 _MOSAIC = 0.5
-_LEAST_VISIBLE = 0.6
-_SMALLEST_PX = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +42,9 @@ class BoxedCutout:
     companions: NDArray[np.float32]
 
 
-def boxed_cutout(picture: View) -> BoxedCutout | None:
-    """The cutout with boxes by `segment_cutout`; None when nothing lies at its centre."""
-    found = segment_cutout(picture)
+def boxed_cutout(picture: View, found: Segmentation | None = None) -> BoxedCutout | None:
+    """The cutout with boxes by its segmentation; None when nothing lies at its centre; arguments as of `isolate`."""
+    found = found or segment_cutout(picture)
     if found.central is None:
         return None
     return BoxedCutout(picture, found.boxes[found.central], np.delete(found.boxes, found.central, axis=0))
@@ -124,5 +122,5 @@ def _visible(
     inside = np.clip(boxes, 0, limits)
     sides = inside[:, 2:] - inside[:, :2]
     share = sides.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    good = (share >= _LEAST_VISIBLE) & (sides.max(axis=1) >= _SMALLEST_PX)
+    good = (share >= LEAST_VISIBLE) & (sides.max(axis=1) >= SMALLEST_SIDE_PX)
     return inside[good], _clipped(inside[~good], limits)

@@ -15,27 +15,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.data.boxes import BOX_SIGMA, SMALLEST_AREA_PX, light_extent, segment_cutout
+from edgegal.data.boxes import (
+    BOX_SIGMA,
+    LEAST_VISIBLE,
+    SMALLEST_AREA_PX,
+    SMALLEST_SIDE_PX,
+    Segmentation,
+    grey_noise,
+    light_extent,
+    segment_cutout,
+)
 from edgegal.data.skies.distractors import CONTROL, KINDS, draw_distractor
 from edgegal.detections import Detections
 from edgegal.frames import View
 from edgegal.preprocess import Stretch, resize, stretch_linear
 from edgegal.sky import draw_scene
 
-__all__ = ["Field", "IsolatedGalaxy", "compose_field", "compose_fields", "isolate"]
-
-_SMALLEST_PX = 10.0
-"""Galaxies with a shorter longer side are neither wanted nor punished."""
+__all__ = ["DISTRACTORS", "Field", "IsolatedGalaxy", "compose_field", "compose_fields", "isolate"]
 
 _LARGEST_SHARE = 0.85
 """Longer side of the largest galaxy over the side of the field."""
 
-_LEAST_VISIBLE = 0.5
-"""A galaxy of which the border leaves less is neither wanted nor punished."""
-
-_MAD_TO_SIGMA = 1.48
-
-_DISTRACTORS = tuple(kind for kind in KINDS if kind != CONTROL)
+DISTRACTORS = tuple(kind for kind in KINDS if kind != CONTROL)
+"""What may stand in composed fields and is no galaxy."""
 
 _DISTRACTED = 0.4
 """Probability of something that is no galaxy, and of one more beside it."""
@@ -104,9 +106,17 @@ class Field:
         return Detections(self.boxes, np.ones(len(self.boxes), np.float32), self.classes)
 
 
-def isolate(picture: View) -> IsolatedGalaxy | None:
-    """The galaxy at the centre of a cutout, by the segmentation of `segment_cutout`; None when nothing lies there."""
-    found = segment_cutout(picture)
+def isolate(picture: View, found: Segmentation | None = None) -> IsolatedGalaxy | None:
+    """The galaxy at the centre of a cutout, by its segmentation; None when nothing lies there.
+
+    Parameters
+    ----------
+    picture
+        ``(h, w, 3)`` uint8 RGB.
+    found
+        From `segment_cutout`, where it is known already.
+    """
+    found = found or segment_cutout(picture)
     if found.central is None:
         return None
     box, segments, mark = found.boxes[found.central], found.segments, found.central + 1
@@ -141,7 +151,13 @@ def _turned(galaxy: IsolatedGalaxy, side: float, rng: np.random.Generator) -> Vi
 
 
 def _background(
-    size: int, stretch: Stretch, rng: np.random.Generator, galaxies: int, seeing: float, sizes: tuple[float, float]
+    size: int,
+    stretch: Stretch,
+    rng: np.random.Generator,
+    galaxies: int,
+    seeing: float,
+    sizes: tuple[float, float],
+    distractors: Sequence[str],
 ) -> tuple[View, list[tuple[NDArray[np.float32], bool]]]:
     """A stretched simulated scene with noise and defects; box of each galaxy, and whether it is to be found."""
     crowded = rng.random() < 0.15
@@ -158,7 +174,7 @@ def _background(
     )
     light = scene.light
     while rng.random() < _DISTRACTED:
-        light = light + draw_distractor(_DISTRACTORS[int(rng.integers(len(_DISTRACTORS)))], size, rng)
+        light = light + draw_distractor(distractors[int(rng.integers(len(distractors)))], size, rng)
     noise = rng.standard_normal((size, size, 3), np.float32)
     grain = rng.uniform(0, 1.4)
     if grain > 0.4:
@@ -179,7 +195,7 @@ def _drawn(light: NDArray[np.float32], left: int, top: int, size: int) -> tuple[
     box, area = found
     moved = box + np.array([left, top] * 2, np.float32)
     seen = np.clip(moved, 0, size)
-    return seen, area >= SMALLEST_AREA_PX and _share(seen, moved) >= _LEAST_VISIBLE
+    return seen, area >= SMALLEST_AREA_PX and _share(seen, moved) >= LEAST_VISIBLE
 
 
 def _share(seen: NDArray[np.float32], whole: NDArray[np.float32]) -> float:
@@ -187,7 +203,13 @@ def _share(seen: NDArray[np.float32], whole: NDArray[np.float32]) -> float:
     return float((seen[2:] - seen[:2]).prod() / (whole[2:] - whole[:2]).prod())
 
 
-def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], rng: np.random.Generator) -> Field:
+def compose_field(
+    size: int,
+    stretch: Stretch,
+    real: Sequence[IsolatedGalaxy],
+    rng: np.random.Generator,
+    distractors: Sequence[str] = DISTRACTORS,
+) -> Field:
     """Compose one field.
 
     Parameters
@@ -200,6 +222,8 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
         Real galaxies to draw from; simulated ones only when empty.
     rng
         Source of chance.
+    distractors
+        What else may stand in it, of `edgegal.data.skies.distractors.KINDS`.
     """
     kind = rng.random()
     crowded = kind > 0.85
@@ -209,13 +233,14 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
     seeing = float(np.exp(rng.uniform(np.log(1.2), np.log(6.0))))
     # Below this a blurred galaxy cannot be told from a star by anybody.
     smallest = max(7.0, 2.5 * seeing)
-    picture, found = _background(size, stretch, rng, wanted - n_real, seeing, (smallest, largest))
+    sizes = smallest, max(smallest, largest)
+    picture, found = _background(size, stretch, rng, wanted - n_real, seeing, sizes, distractors)
     canvas = picture.astype(np.float32)
-    threshold = BOX_SIGMA * _noise(canvas)
+    threshold = BOX_SIGMA * grey_noise(canvas.mean(axis=2))
     boxes = [box for box, clear in found if clear]
     unclear = [box for box, clear in found if not clear and (box[2:] > box[:2]).all()]
     for _ in range(n_real):
-        side = float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
+        side = float(np.exp(rng.uniform(*np.log(sizes))))
         # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
         gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
         light = _turned(real[int(rng.integers(len(real)))], side, rng) * gain.astype(np.float32)
@@ -233,18 +258,12 @@ def compose_field(size: int, stretch: Stretch, real: Sequence[IsolatedGalaxy], r
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + light.shape[1], size), min(top + light.shape[0], size)
         canvas[y0:y1, x0:x1] += light[y0 - top : y1 - top, x0 - left : x1 - left]
-        (boxes if share >= _LEAST_VISIBLE and area >= SMALLEST_AREA_PX else unclear).append(seen)
+        (boxes if share >= LEAST_VISIBLE and area >= SMALLEST_AREA_PX else unclear).append(seen)
     picture = _displayed(np.clip(canvas, 0, 255), rng)
     every = np.array(boxes, np.float32).reshape(-1, 4)
-    small = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) < _SMALLEST_PX
+    small = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
     ignored = np.concatenate([every[small], np.array(unclear, np.float32).reshape(-1, 4)])
     return Field(picture, every[~small], ignored)
-
-
-def _noise(canvas: NDArray[np.float32]) -> float:
-    """Noise of the mean of the channels, as `edgegal.data.boxes.segment_cutout` measures it."""
-    grey = canvas.mean(axis=2)
-    return max(1.0, _MAD_TO_SIGMA * float(np.median(np.abs(grey - np.median(grey)))))
 
 
 def _displayed(canvas: NDArray[np.float32], rng: np.random.Generator) -> View:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgegal.data.boxes import SMALLEST_SIDE_PX, segment_cutout
 from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
-from edgegal.data.fields import Field, IsolatedGalaxy, compose_field, isolate
+from edgegal.data.fields import DISTRACTORS, Field, IsolatedGalaxy, compose_field, isolate
 from edgegal.data.pictures import PictureSet
 from edgegal.data.skies.telescopes import Telescope
 from edgegal.data.windows import random_window
@@ -25,8 +26,9 @@ __all__ = ["Ingredients", "halved", "mixed_field", "mixed_fields"]
 _COMPOSED, _HALVED, _CUTOUTS, _EXPOSURES, _FRAMES = 3, 1, 3, 4, 6
 _STAMPS = 400
 _REAL_STAMPS = 3000
-SMALLEST_PX = 10.0
-"""Shorter longer sides are neither wanted nor punished."""
+
+_AS_CLASSES = {"nebula": ("nebula",), "star trail": ("star trails", "satellite trails")}
+"""Distractors that show what a detector may be asked to tell."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Ingredients:
     frames: Sequence[Field] = field(default=(), repr=False)
     labels: tuple[str, ...] = ("galaxy",)
 
+    @property
+    def distractors(self) -> tuple[str, ...]:
+        """What may stand in composed fields without a box: nothing that is asked for."""
+        asked = {kind for label in self.labels for kind in _AS_CLASSES.get(label, ())}
+        return tuple(kind for kind in DISTRACTORS if kind not in asked)
+
     @classmethod
     def of(
         cls,
@@ -78,8 +86,8 @@ class Ingredients:
         labels
             What a detector is to tell apart.
         """
-        pictures = [picture for part in sets for picture in part.read()[1]]
-        isolated = [g for p in pictures if (g := isolate(p)) is not None]
+        pictures = [(picture, segment_cutout(picture)) for part in sets for picture in part.read()[1]]
+        isolated = [g for p, found in pictures if (g := isolate(p, found)) is not None]
         stamps: list[Stamp] = []
         if telescopes:
             # GalSim is not everywhere, and only exposures need it.
@@ -88,7 +96,7 @@ class Ingredients:
             drawn = np.random.default_rng(seed).permutation(len(isolated))[:_REAL_STAMPS]
             stamps = [s for i in drawn if (s := stamp_from_cutout(isolated[i])) is not None]
             stamps += galaxy_stamps(_STAMPS, seed)
-        boxed = [c for p in pictures if (c := boxed_cutout(p)) is not None]
+        boxed = [c for p, found in pictures if (c := boxed_cutout(p, found)) is not None]
         return cls(boxed, isolated, telescopes, stamps, frames, labels)
 
 
@@ -97,7 +105,7 @@ def halved(scene: Field) -> Field:
     height, width = scene.picture.shape[:2]
     factor = np.float32(0.5)
     boxes = scene.boxes * factor
-    small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) < SMALLEST_PX
+    small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
     return replace(
         scene,
         picture=resize(scene.picture, height // 2, width // 2),
@@ -124,8 +132,8 @@ def mixed_field(size: int, stretch: Stretch, of: Ingredients, rng: np.random.Gen
         Source of chance.
     """
     sorts: list[tuple[float, Callable[[], Field]]] = [
-        (_COMPOSED, lambda: compose_field(size, stretch, of.isolated, rng)),
-        (_HALVED, lambda: halved(compose_field(2 * size, stretch, of.isolated, rng))),
+        (_COMPOSED, lambda: compose_field(size, stretch, of.isolated, rng, of.distractors)),
+        (_HALVED, lambda: halved(compose_field(2 * size, stretch, of.isolated, rng, of.distractors))),
     ]
     if of.cutouts:
         sorts.append((_CUTOUTS, lambda: cutout_field(size, of.cutouts, rng)))
@@ -137,7 +145,7 @@ def mixed_field(size: int, stretch: Stretch, of: Ingredients, rng: np.random.Gen
         )
     if of.frames:
         sorts.append(
-            (_FRAMES, lambda: random_window(of.frames[int(rng.integers(len(of.frames)))], size, rng, SMALLEST_PX))
+            (_FRAMES, lambda: random_window(of.frames[int(rng.integers(len(of.frames)))], size, rng, SMALLEST_SIDE_PX))
         )
     weights = np.array([weight for weight, _ in sorts], np.float64)
     return sorts[int(rng.choice(len(sorts), p=weights / weights.sum()))][1]()

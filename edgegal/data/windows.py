@@ -1,16 +1,18 @@
 """Windows of pictures of any size as fields of a network's input size: how a detector learns from a user's frames."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegal.data.boxes import LEAST_VISIBLE
 from edgegal.data.fields import Field
 from edgegal.preprocess import resize
 
-__all__ = ["random_window", "window"]
+__all__ = ["random_window", "window", "without_small"]
 
 _ON_AN_OBJECT = 0.8
 _SCALES = (0.7, 1.4)
-_LEAST_VISIBLE = 0.5
 
 
 def window(scene: Field, left: int, top: int, side: int, size: int, smallest: float = 0.0) -> Field:
@@ -47,7 +49,7 @@ def window(scene: Field, left: int, top: int, side: int, size: int, smallest: fl
     sides = inside[:, 2:] - inside[:, :2]
     area = (moved[:, 2:] - moved[:, :2]).prod(axis=1)
     there = (sides > 0).all(axis=1)
-    whole = there & (sides.prod(axis=1) >= _LEAST_VISIBLE * area) & (sides.max(axis=1, initial=0) >= smallest)
+    whole = there & (sides.prod(axis=1) >= LEAST_VISIBLE * area) & (sides.max(axis=1, initial=0) >= smallest)
     return Field(
         canvas if side == size else resize(canvas, size, size),
         inside[whole],
@@ -62,6 +64,18 @@ def _inside(boxes: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     clipped = np.clip(boxes, 0, size)
     seen: NDArray[np.float32] = clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
     return seen
+
+
+def without_small(scene: Field, smallest: float) -> Field:
+    """The field with boxes whose longer side is below `smallest` among those that count neither way."""
+    small = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(axis=1, initial=0) < smallest
+    return replace(
+        scene,
+        boxes=scene.boxes[~small],
+        ignore=np.concatenate([scene.ignore, scene.boxes[small]]),
+        classes=scene.classes[~small],
+        magnitudes=None if scene.magnitudes is None else scene.magnitudes[~small],
+    )
 
 
 def random_window(scene: Field, size: int, rng: np.random.Generator, smallest: float = 0.0) -> Field:

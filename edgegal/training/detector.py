@@ -38,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 _FIELDS_A_PROCESS = 150
 _TILE_OVERLAP = 64
+_SCHEMES = ("galaxy", "celestial")
 
 Loss = Literal["focal", "hard-negative"]
 
@@ -250,8 +251,10 @@ def train_detector(
     Raises
     ------
     InputError
-        `start` is of another architecture, or a set of `frames` has other labels.
+        `start` is of another architecture, a set of `frames` has other labels, `scheme` is not of what a detector
+        tells, or a telescope's sensor is smaller than the network's input.
     """
+    _check(settings, scheme, telescopes)
     keras.utils.set_random_seed(settings.seed)
     model = begun(settings, len(scheme.labels), start)
     composed = {}
@@ -283,6 +286,17 @@ def train_detector(
     )
     threshold = best_threshold(detect_fields(model, description, composed["val"]), composed["val"])
     return model, description.model_copy(update={"score_threshold": threshold}), history
+
+
+def _check(settings: DetectorSettings, scheme: LabelScheme, telescopes: Sequence[Telescope]) -> None:
+    if scheme.name not in _SCHEMES:
+        raise InputError(f"a detector does not tell {scheme.name!r}", f"use one of: {', '.join(_SCHEMES)}")
+    small = [t.name for t in telescopes if min(t.width, t.height) < settings.size]
+    if small:
+        raise InputError(
+            f"the sensor of {small[0]} is smaller than the input of {settings.size} pixels",
+            "give a smaller --size, or leave the telescope out",
+        )
 
 
 def _processes(count: int) -> int:

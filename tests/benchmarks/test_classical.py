@@ -9,7 +9,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 sep = pytest.importorskip("sep")
 
-from edgegal.benchmarks.classical import ClassicalDetector, extract_objects, side_by_side  # noqa: E402
+from edgegal.benchmarks.classical import (  # noqa: E402
+    FEATURES,
+    FITTED,
+    ClassicalDetector,
+    extract_objects,
+    fit_discriminant,
+    side_by_side,
+)
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
 from edgegal.detections import Detections, iou_matrix  # noqa: E402
 from edgegal.errors import MissingPartError  # noqa: E402
@@ -69,14 +76,16 @@ def test_extraction_lists_the_stars_too():
 
 def test_scores_grow_with_extent_and_are_best_first():
     small, large = (40.0, 40.0, 3.0, 3.0), (130.0, 130.0, 10.0, 10.0)
-    galaxies = ClassicalDetector(threshold=0.0)(sky(small, large))
+    galaxies = ClassicalDetector(discriminant=dataclasses.replace(FITTED, threshold=0.0))(sky(small, large))
     assert (np.diff(galaxies.scores) <= 0).all()
     sides = galaxies.sizes.max(axis=1)
     assert sides[0] == sides.max()
 
 
 def test_the_threshold_is_the_least_score():
-    loose, strict = (ClassicalDetector(threshold=t)(sky(GALAXY)) for t in (0.0, 0.6))
+    loose, strict = (
+        ClassicalDetector(discriminant=dataclasses.replace(FITTED, threshold=t))(sky(GALAXY)) for t in (0.0, 0.6)
+    )
     assert len(loose) > len(strict) == (loose.scores >= 0.6).sum()
 
 
@@ -193,3 +202,32 @@ def test_a_comparison_is_frozen():
     (row,) = side_by_side({"it": lambda _: Detections.empty()}, [field([])])
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.fields = 2
+
+
+def test_a_fit_tells_galaxies_from_stars_and_is_that_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from edgegal.benchmarks.classical import _logistic_regression
+
+    rng = np.random.default_rng(2)
+    features = rng.normal([5, 0, -2], [1, 3, 0.2], (300, 3))
+    truth = (features @ [1.0, -0.5, 2.0] + rng.logistic(0, 1, 300) > 1).astype(float)
+    weights, bias = _logistic_regression(features, truth)
+    scaler = StandardScaler().fit(features)
+    theirs = LogisticRegression(C=1.0, tol=1e-10).fit(scaler.transform(features), truth)
+    expected = theirs.coef_[0] / scaler.scale_
+    assert_allclose(weights, expected, rtol=1e-4)
+    assert_allclose(bias, theirs.intercept_[0] - expected @ scaler.mean_, rtol=1e-4)
+
+
+def test_a_fit_on_fields_finds_their_galaxies():
+    fields = compose_fields(40, 12, 256, Stretch())
+    fitted = fit_discriminant(fields)
+    assert len(fitted.weights) == len(FEATURES)
+    assert 0 < fitted.threshold < 1
+    (row,) = side_by_side({"fitted": ClassicalDetector(discriminant=fitted)}, fields)
+    (untold,) = side_by_side(
+        {"all": ClassicalDetector(discriminant=dataclasses.replace(fitted, threshold=0.0))}, fields
+    )
+    assert row.overlap.f1.value > untold.overlap.f1.value + 0.1

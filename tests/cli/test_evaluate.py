@@ -44,7 +44,7 @@ def test_detectors_stand_side_by_side_with_a_report(
 ) -> None:
     words = ["evaluate", "--data", frames, "--split", "all", "--classical", "--out", str(tmp_path)]
     assert called(*words, "--false-alarms", "2", "--json") == 0
-    document = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     (judged,) = document["sets"]
     network, classical = judged["detectors"]
     assert network["detector"].startswith("galaxies ")
@@ -56,7 +56,8 @@ def test_detectors_stand_side_by_side_with_a_report(
         assert row["seconds"]["median"] > 0
     assert set(document["false_alarms"]) == {network["detector"], "sep"}
     assert {row["frames"] for row in document["false_alarms"]["sep"]} == {2}
-    (page,) = tmp_path.glob("*/report.html")
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == document
+    (page,) = tmp_path.glob("00-*/report.html")
     assert "sep" in page.read_text()
     assert (page.parent / "report.json").is_file()
 
@@ -74,7 +75,7 @@ def test_the_table_names_detectors_and_figures(frames: str, capsys: pytest.Captu
         (["evaluate"], "nothing to measure on"),
         (["evaluate", "--data", "gz2_kaggle_5class"], "is no set with boxes"),
         (["evaluate", "four-classes", "--false-alarms", "1"], "detector"),
-        (["evaluate", "galaxies", "galaxies", "--false-alarms", "1"], "two detectors are called"),
+        (["evaluate", "galaxies", "galaxies", "--false-alarms", "1"], "galaxies is named twice"),
         (["compare", "four-classes", "--data", "voc:somewhere"], "has no detector to compare on"),
     ],
 )
@@ -95,3 +96,30 @@ def test_compare_judges_a_detector_on_frames_with_boxes(frames: str, capsys: pyt
     assert float_row["drop"] is None
     assert int8["drop"]["low"] <= int8["drop"]["value"] <= int8["drop"]["high"]
     assert 0 <= int8["f1"]["value"] <= 1
+
+
+def test_small_galaxies_can_count_neither_way(frames: str, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = []
+    for smallest in ("0", "40"):
+        words = ["evaluate", "--data", frames, "--split", "all", "--smallest", smallest, "--merge", "wbf", "--json"]
+        assert called(*words) == 0
+        counts.append(json.loads(capsys.readouterr().out)["sets"][0]["detectors"][0]["galaxies"])
+    assert counts[0] > counts[1] > 0
+
+
+def test_an_empty_split_is_named(frames: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    (tmp_path / "train").mkdir()
+    cv2.imwrite(str(tmp_path / "train" / "0.png"), picture)
+    box = np.array([[4, 4, 30, 30]], np.float64)
+    write_voc(
+        tmp_path,
+        ("galaxy",),
+        [Annotation("train/0.png", box, ("galaxy",), np.zeros(1, bool), (64, 64), "train/0.png", "train")],
+    )
+    assert called("evaluate", "--data", f"voc:{tmp_path}") == 2
+    assert "has no pictures in its test split" in capsys.readouterr().err
+    # A class map serves all sets together: an entry needs to be of one of them only.
+    words = ["evaluate", "--data", frames, "--data", f"voc:{tmp_path}", "--split", "all", "--json"]
+    assert called(*words, "--class-map", "cluster=") == 2
+    assert "no set has a class 'cluster' to map" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def frames(tmp_path: Path) -> str:
 SMALL = ("--fields", "8", "--epochs", "1", "--batch", "4", "--size", "64", "--telescope", "none")
 
 
+@pytest.mark.slow
 def test_own_frames_anchors_and_classes_reach_the_network(frames: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     anchors = ("--anchor", "8:8,12", "--anchor", "16:20", "--anchor", "32:40", "--anchor", "64:60")
@@ -65,7 +66,7 @@ def test_classes_that_the_detector_lacks_are_refused(
 ) -> None:
     words = ("train", "detector", "--data", frames, "--out", str(tmp_path / "out"), *SMALL)
     assert called(*words, "--class-map", "cluster=galaxy") == 2
-    assert "no class 'cluster' to map" in capsys.readouterr().err
+    assert "no set has a class 'cluster' to map" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -79,6 +80,8 @@ def test_classes_that_the_detector_lacks_are_refused(
         ("--anchor", "8:9,12"),
         ("--telescope", "hubble"),
         ("--scheme", "nothing"),
+        ("--scheme", "h4"),
+        ("--telescope", "all"),
         ("--size", "100"),
     ],
 )

@@ -116,6 +116,7 @@ def test_a_pyramid_has_the_depth_asked_for() -> None:
     assert _plain(kind).get_layer("lateral3").filters == 48
 
 
+@pytest.mark.slow
 def test_published_numbers_of_anchors_and_parameters() -> None:
     """Anchors of the TF models at 300 and 320 pixels; 3.24 million parameters of EfficientDet-Lite0 for COCO."""
     for name, size, anchors in (
@@ -200,6 +201,7 @@ def test_weights_are_read_from_a_file_at_any_size(tmp_path: Path) -> None:
         build_detector(size=64, weights=path)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_reach_the_teachers_backbone() -> None:
     from edgegal.models.efficientnet_lite import efficientnet_lite, imagenet_weights, load_imagenet_weights
 

@@ -136,6 +136,7 @@ print(json.dumps([np.asarray(gradient(*case)).tolist() for case in CASES]))
 """
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_on_both_backends() -> None:
     pytest.importorskip("jax")
     tensorflow = pytest.importorskip("tensorflow")

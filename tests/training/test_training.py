@@ -186,6 +186,7 @@ def test_classes_of_ones_own_are_judged_wherever_the_pictures_lie(tmp_path: Path
     assert run["results"] == 1
 
 
+@pytest.mark.slow
 def test_one_step_on_jax(tmp_path: Path) -> None:
     """Models and losses are backend-neutral: one training step of each network in a process of its own.
 

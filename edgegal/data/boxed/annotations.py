@@ -30,6 +30,7 @@ __all__ = [
     "folder_split",
     "picture_size",
     "pictures_below",
+    "read_text",
     "refuse_shared_pictures",
     "safe_name",
     "sound_boxes",
@@ -162,6 +163,14 @@ def sound_boxes(boxes: NDArray[np.float64], width: int, height: int) -> tuple[ND
     inside = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
     rows = zip(finite, area, inside, strict=True)
     return cut, tuple(_NOT_FINITE if not f else _NO_AREA if not a else _OUTSIDE if not i else "" for f, a, i in rows)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of labels or names; `DatasetError` when it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from None
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:

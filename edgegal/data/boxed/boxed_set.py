@@ -259,10 +259,12 @@ class BoxedSet:
 
 
 def _leads_to(class_map: Mapping[str, str], labels: Sequence[str]) -> tuple[str, ...]:
-    """The names that a map gives, in the order of the classes that first come to them."""
+    """The names that classes have after a map, in the order of those that first come to them."""
     every_other = class_map.get(EVERY_OTHER)
     targets = set(class_map.values())
-    reached = (class_map.get(label, label if label in targets else every_other) for label in labels)
+    reached = (
+        class_map.get(label, label if label in targets or every_other is None else every_other) for label in labels
+    )
     return tuple(dict.fromkeys(target for target in reached if target))
 
 

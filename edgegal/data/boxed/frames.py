@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from edgegal.data.boxed.annotations import UNREADABLE_PICTURES, Tally, safe_name, sound_boxes
 from edgegal.data.boxed.boxed_set import BoxedSet, Truth, split_by_object
+from edgegal.data.boxes import SMALLEST_SIDE_PX
 from edgegal.data.pictures import refuse_if_most
 from edgegal.data.simulation import TRUTH
 from edgegal.data.splits import Shares
@@ -148,5 +149,6 @@ def _truth(frame: _FrameTruth, seen: Frame, labels: Sequence[str]) -> Truth:
     classes = np.array([labels.index(entry.label) for entry in objects], np.int32)
     magnitudes = np.array([np.nan if e.magnitude is None else e.magnitude for e in objects], np.float64)
     known = magnitudes[good] if np.isfinite(magnitudes).any() else None
-    count = int(good.sum())
-    return Truth.of(seen.size, boxes[good], classes[good], np.zeros(count, np.bool_), known, seen.pixel_scale)
+    kept = boxes[good]
+    unclear = (kept[:, 2:] - kept[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
+    return Truth.of(seen.size, kept, classes[good], unclear, known, seen.pixel_scale)

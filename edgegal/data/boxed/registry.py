@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgegal.data.boxed.boxed_set import BoxedSet, boxed_folder
+from edgegal.data.boxed.boxed_set import EVERY_OTHER, BoxedSet, boxed_folder
 from edgegal.data.boxed.coco import read_coco
 from edgegal.data.boxed.frames import FrameReader, read_frames
 from edgegal.data.boxed.names import FORMS, is_boxed, parse_class_map
@@ -14,7 +14,7 @@ from edgegal.data.splits import Shares, read_split
 from edgegal.errors import DatasetError
 from edgegal.preprocess import Stretch
 
-__all__ = ["is_boxed", "open_boxed", "parse_class_map"]
+__all__ = ["is_boxed", "open_all", "open_boxed", "parse_class_map"]
 
 _READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
 
@@ -61,6 +61,33 @@ def open_boxed(
     if split is not None:
         opened = opened.with_splits(read_split(split, opened.ids))
     return opened.mapped(class_map or {}, labels) if class_map or labels is not None else opened
+
+
+def open_all(
+    names: Sequence[str],
+    class_map: Mapping[str, str],
+    labels: Sequence[str],
+    stretch: Stretch = Stretch(),
+    read_frame: FrameReader | None = None,
+    unannotated_empty: bool = False,
+) -> list[BoxedSet]:
+    """Open several sets in the same classes: each takes from the map what is of its own classes.
+
+    Parameters are those of `open_boxed`.
+
+    Raises
+    ------
+    DatasetError
+        As there; or an entry of the map is of no class of any set.
+    """
+    sets = [open_boxed(n, unannotated_empty=unannotated_empty, stretch=stretch, read_frame=read_frame) for n in names]
+    known = {label for one in sets for label in one.labels} | {EVERY_OTHER}
+    strange = [name for name in class_map if name not in known]
+    if strange and sets:
+        raise DatasetError(
+            f"no set has a class {strange[0]!r} to map", f"they have: {', '.join(sorted(known - {EVERY_OTHER}))}"
+        )
+    return [one.mapped({k: v for k, v in class_map.items() if k in (*one.labels, EVERY_OTHER)}, labels) for one in sets]
 
 
 def _opened(

@@ -25,6 +25,7 @@ from edgegal.data.boxed.annotations import (
     checked_labels,
     folder_split,
     pictures_below,
+    read_text,
     refuse_shared_pictures,
     safe_name,
 )
@@ -187,7 +188,7 @@ def _image_sets(folder: Path) -> dict[str, str]:
     for split in SPLITS:
         path = folder / "ImageSets" / "Main" / f"{split}.txt"
         if path.is_file():
-            for stem in path.read_text(encoding="utf-8").split():
+            for stem in read_text(path).split():
                 if splits.setdefault(stem, split) != split:
                     raise DatasetError(f"{path} has {stem}, and so has {splits[stem]}.txt", "list it once")
     return splits
@@ -197,7 +198,7 @@ def _listed_classes(folder: Path) -> tuple[str, ...]:
     path = folder / CLASSES
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return checked_labels([line.strip() for line in lines if line.strip()])
 
 

@@ -25,6 +25,7 @@ from edgegal.data.boxed.annotations import (
     folder_split,
     picture_size,
     pictures_below,
+    read_text,
     safe_name,
 )
 from edgegal.data.splits import SPLITS
@@ -103,6 +104,8 @@ def _read_yaml(path: Path, folder: Path) -> tuple[tuple[str, ...], dict[str, str
     split_of: dict[str, str] = {}
     for split in SPLITS:
         entries = document.get(split) or []
+        if not isinstance(entries, (str, list)):
+            raise DatasetError(f"{path}: {split} is {entries!r}, no place of pictures", "name folders below the file")
         for entry in [entries] if isinstance(entries, str) else entries:
             for file in _listed(folder, base, str(entry), path):
                 if split_of.setdefault(file, split) != split:
@@ -150,7 +153,7 @@ def _listed(folder: Path, base: str, entry: str, source: Path) -> list[str]:
     if path.is_dir():
         return [os.path.normpath(f"{place}/{file}") for file in pictures_below(path)]
     if path.is_file() and path.suffix == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         return [os.path.normpath(f"{base}/{_below(line, source)}") for line in lines if line]
     raise DatasetError(f"{source} names {entry}, which is not there", "name folders below that of the file")
 
@@ -158,7 +161,7 @@ def _listed(folder: Path, base: str, entry: str, source: Path) -> list[str]:
 def _read_classes(folder: Path) -> tuple[str, ...]:
     """The classes of ``classes.txt``, in the folder or beside the text files, where labelImg puts it."""
     found = sorted(folder.rglob(_CLASSES))
-    lists = {tuple(line.strip() for line in p.read_text(encoding="utf-8").splitlines() if line.strip()) for p in found}
+    lists = {tuple(line.strip() for line in read_text(p).splitlines() if line.strip()) for p in found}
     if len(lists) > 1:
         raise DatasetError(f"{found[0]} and {found[-1]} differ", "give all the same classes in one order")
     if not lists or not next(iter(lists)):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.data.skies.galaxies import Stamp
+from edgegal.labels import SCHEMES
 
 __all__ = [
     "CELESTIAL",
@@ -20,7 +21,7 @@ __all__ = [
     "draw_trail",
 ]
 
-CELESTIAL = ("galaxy", "star cluster", "nebula", "planetary nebula", "star trail")
+CELESTIAL = SCHEMES["celestial"].labels
 """Labels of what can stand in a simulated sky; the position is the class index."""
 
 Array = NDArray[np.float32]

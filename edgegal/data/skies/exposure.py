@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.data.boxes import BOX_SIGMA, SMALLEST_AREA_PX, light_extent
+from edgegal.data.boxes import BOX_SIGMA, LEAST_VISIBLE, SMALLEST_AREA_PX, SMALLEST_SIDE_PX, light_extent
 from edgegal.data.fields import Field
 from edgegal.data.skies.camera import developed, expose, grey_of, grey_sigma, sky_electrons
 from edgegal.data.skies.celestial import CELESTIAL, black_body
@@ -43,8 +43,6 @@ Array = NDArray[np.float32]
 Chance = np.random.Generator
 
 _SMALLEST_WINDOW_PX = 32
-_SMALLEST_PX = 12.0
-_LEAST_VISIBLE = 0.6
 _MOST_STARS = 2000
 # Few values of seeing: a point-spread function takes longer than a field.
 _SEEINGS = 3
@@ -121,9 +119,9 @@ def compose_exposure_field(
     Returns
     -------
     Field
-        In `ignore` are objects whose longer side is below 12 pixels, of which less than 60 per cent lies in the
-        window, that stars in their box outshine, or of which too few pixels rise above the noise. Magnitudes are those
-        of galaxies and of everything else alike.
+        In `ignore` are objects that are too small or too much cut by the border, by the limits of
+        `edgegal.data.boxes`, that stars in their box outshine, or of which too few pixels rise above the noise.
+        Magnitudes are those of galaxies and of everything else alike.
     """
     unknown = [label for label in labels if label not in CELESTIAL]
     if unknown:
@@ -261,7 +259,7 @@ def _field(
         if width <= 0 or height <= 0:
             continue
         visible = width * height / ((box[2] - box[0]) * (box[3] - box[1]))
-        if unclear or max(width, height) < _SMALLEST_PX or visible < _LEAST_VISIBLE:
+        if unclear or max(width, height) < SMALLEST_SIDE_PX or visible < LEAST_VISIBLE:
             ignore.append(seen)
             continue
         boxes.append(seen)

@@ -19,7 +19,7 @@ from edgegal.data.boxed.coco import write_coco
 from edgegal.data.boxed.convert import FORMATS, convert
 from edgegal.data.boxed.cutouts import boxed_cutouts
 from edgegal.data.boxed.names import is_boxed, parse_class_map
-from edgegal.data.boxed.registry import open_boxed
+from edgegal.data.boxed.registry import open_all, open_boxed
 from edgegal.data.boxed.sheet import boxed_sheet
 from edgegal.data.boxed.summary import EMPTY, IGNORED, PICTURES, QUANTILES, summarise_boxed
 from edgegal.data.boxes import cutout_boxes
@@ -233,16 +233,40 @@ def test_classes_go_where_the_map_leads(
     ("class_map", "labels", "message"),
     [
         ({}, ["galaxy"], "class 'cluster' is none of: galaxy .*--class-map 'cluster=galaxy'"),
-        ({"galaxy": "galaxy"}, None, "class 'cluster' is none of: galaxy"),
         ({"cluster": "nebula"}, ["galaxy"], "class 'cluster' is none of"),
         ({"clutser": "galaxy"}, None, "has no class 'clutser' to map .*galaxy, cluster"),
     ],
 )
 def test_a_class_that_leads_nowhere_is_named(
-    tmp_path: Path, class_map: dict[str, str], labels: list[str] | None, message: str
+    tmp_path: Path, class_map: dict[str, str], labels: list[str], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
         open_boxed(coco(tmp_path, THREE), class_map, labels)
+
+
+def test_what_a_map_does_not_name_keeps_its_class_where_any_will_do(tmp_path: Path) -> None:
+    name = coco(tmp_path, THREE)
+    assert open_boxed(name, {"cluster": ""}).labels == ("galaxy",)
+    assert open_boxed(name, {"cluster": "group"}).labels == ("galaxy", "group")
+    assert open_boxed(name, {"cluster": "", "*": "thing"}).labels == ("thing",)
+
+
+def test_a_list_of_classes_in_another_encoding_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "classes.txt").write_bytes("nébuleuse\n".encode("cp1252"))
+    with pytest.raises(DatasetError, match=r"classes\.txt is not UTF-8") as caught:
+        open_boxed(f"yolo:{folder}")
+    assert caught.value.mend == "save it as UTF-8"
+
+
+def test_sets_take_from_one_map_what_is_of_their_own_classes(tmp_path: Path) -> None:
+    clusters = coco(tmp_path / "a", THREE)
+    plain = coco(tmp_path / "b", {"a.png": [((1, 1, 9, 9), "galaxy", False)]})
+    sets = open_all([clusters, plain], {"cluster": ""}, ["galaxy"])
+    assert [s.labels for s in sets] == [("galaxy",), ("galaxy",)]
+    with pytest.raises(DatasetError, match="no set has a class 'star' to map"):
+        open_all([clusters, plain], {"star": "galaxy"}, ["galaxy"])
 
 
 def test_one_class_is_the_detectors_one_class(tmp_path: Path) -> None:
