@@ -14,6 +14,7 @@ from edgegal.device.session import observe
 from edgegal.device.sources import open_source
 from edgegal.device.stacking import LiveStack
 from edgegal.frames import Frame, View
+from edgegal.inference import open_detector
 from edgegal.preprocess import Stretch, as_view, debayer, measure_sky
 
 pytestmark = pytest.mark.realsky
@@ -138,6 +139,48 @@ def test_eighteen_real_jpegs_stack_although_the_field_rotates(shared: Shared) ->
     assert stacked.pixels.dtype == np.uint8
     assert stack.coverage.max() == 18
     assert np.median(stacked.pixels) == pytest.approx(np.median(frames[0].pixels), abs=1)
+
+
+def galaxies_in(path: Path) -> np.ndarray:
+    """Boxes ``(n, 4)`` that the shipped detector reports."""
+    detector = open_detector(zoo.resolve(zoo.DEFAULT))
+    return detector.galaxies(view_of(path)).boxes
+
+
+@pytest.mark.parametrize("kind", ["8.Mono", "8.Color"])
+def test_m51_is_found_and_no_star_beside_it(shared: Shared, kind: str) -> None:
+    boxes = galaxies_in(shared(f"fits_nebulosa/M51.{kind}.fits"))
+    assert ((boxes[:, 0] < 513) & (boxes[:, 2] > 513) & (boxes[:, 1] < 533) & (boxes[:, 3] > 533)).any()
+    # M51 and its companion with their halos, by eye; everything else in the frame is a star.
+    outside = (boxes[:, 2] < 380) | (boxes[:, 0] > 660) | (boxes[:, 3] < 320) | (boxes[:, 1] > 740)
+    assert not outside.any()
+
+
+@pytest.mark.parametrize("kind", ["Color.8", "Color.16", "Mono.16", "Mono.F32"])
+def test_ngc3344_is_found(shared: Shared, kind: str) -> None:
+    boxes = galaxies_in(shared(f"fits_nebulosa/NGC3344.{kind}.fits"))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert ((boxes[:, 0] < 125) & (boxes[:, 2] > 125) & (boxes[:, 1] < 118) & (boxes[:, 3] > 118)).any()
+    # The galaxy fills most of the picture; what is boxed besides may be a knot of it, nothing larger.
+    assert (sides.max(axis=1) >= 20).sum() == 1
+
+
+def test_no_star_of_a_catalogued_field_is_called_a_galaxy(shared: Shared) -> None:
+    """By SExtractor's catalogue: where a box is, there is an object wider than the field's stars."""
+    lines = shared("fits_misc/sep_image.cat").read_text().splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("#")]
+    rows = np.array([line.split() for line in lines if not line.startswith("#")], float)
+    x, y, flux = (rows[:, names.index(name)] for name in ("X_IMAGE", "Y_IMAGE", "FLUX_AUTO"))
+    # The second of three columns of this name: the radius of half of the light.
+    radius = rows[:, names.index("FLUX_RADIUS") + 1]
+    bright = np.argsort(-flux)[:20]
+    stars = bright[radius[bright] < 1.4 * np.min(radius[bright])]
+    assert len(stars) >= 8
+    for box in galaxies_in(shared("fits_misc/sep_image.fits")):
+        centre = (box[:2] + box[2:]) / 2
+        # FITS counts pixels from the middle of the first, which is 1, and rows from below.
+        away = np.hypot(x[stars] - 0.5 - centre[0], 256 - (y[stars] - 0.5) - centre[1])
+        assert away.min() > 3
 
 
 def test_the_shipped_networks_find_m51(shared: Shared) -> None:
