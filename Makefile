@@ -121,7 +121,8 @@ zoo: .venv/.installed
 	    $(ZOO_SIX) $(ZOO_TAUGHT) --epochs 42 --balance 0.6 --seed $$i --out $(ZOO)/six$$i; \
 	    $(ZOO_FOUR) $(ZOO_TAUGHT) --epochs 42 --balance 1 --seed $$i --out $(ZOO)/first$$i; done
 	$(ZOO_FOUR) --start $(ZOO)/first2 --seed 102 $(ZOO_ENSEMBLE) --epochs 8 --rate 0.0015 --balance 0.6 --even 0.55 --keep 0.5 --adjust 0.15 --out $(ZOO)/four
-	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 6000 --epochs 7 --out $(ZOO)/detector
+	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 6000 --epochs 7 --out $(ZOO)/detector1
+	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 5000 --epochs 3 --start $(ZOO)/detector1 --rate 1e-3 --seed 1 --out $(ZOO)/detector
 	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
 	.venv/bin/edgegal export $(ZOO)/four --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record

@@ -39,7 +39,7 @@ _LARGEST_SHARE = 0.85
 DISTRACTORS = tuple(kind for kind in KINDS if kind != CONTROL)
 """What may stand in composed fields and is no galaxy."""
 
-_DISTRACTED = 0.4
+_DISTRACTED = 0.2
 """Probability of something that is no galaxy, and of one more beside it."""
 
 _CHANNELS_SIGMA = 3**-0.5
