@@ -36,6 +36,9 @@ def detector(
     ),
     scheme: str = typer.Option("galaxy", "--scheme", help="galaxy, or celestial: other extended objects as classes."),
     class_map: list[str] = typer.Option([], "--class-map", help="Class of the frames, as theirs=ours; repeatable."),
+    unannotated_empty: bool = typer.Option(
+        False, "--unannotated-empty", help="Nothing is on frames without an annotation; else they are left out."
+    ),
     architecture: str = typer.Option(
         "ssdlite-mobilenet-v2",
         "--architecture",
@@ -90,7 +93,13 @@ def detector(
     every = telescope in ([], ["all"])
     telescopes = [telescope_named(n) for n in (telescope_names() if every else telescope) if n != "none"]
     mapped = parse_class_map(class_map)
-    frames = open_all([n for n in data if is_boxed(n)], mapped, target.labels, read_frame=read_fits)
+    frames = open_all(
+        [n for n in data if is_boxed(n)],
+        mapped,
+        target.labels,
+        read_frame=read_fits,
+        unannotated_empty=unannotated_empty,
+    )
     cutouts = [open_dataset(n) for n in data if not is_boxed(n)]
     begin = load_trained(start)[0] if start else None
     with resuming(out) as state:
