@@ -200,6 +200,9 @@ def _document(row: "SideBySide", figures: "Mapping[str, Band]") -> dict[str, Any
 
 
 def _spread(interval: "Interval") -> str:
+    if interval.value != interval.value:
+        # Nothing was there to be found, or nothing was.
+        return "-"
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
