@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgegal.data.boxes import LEAST_VISIBLE, SMALLEST_SIDE_PX, Segmentation, segment_cutout
 from edgegal.data.fields import Field
+from edgegal.data.windows import clipped
 from edgegal.frames import View
 from edgegal.preprocess import resize
 
@@ -77,7 +78,7 @@ def cutout_field(size: int, cutouts: Sequence[BoxedCutout], rng: np.random.Gener
             kept, dropped = _visible(part.boxes, limits)
             corner = np.array([x0, y0] * 2, np.float32)
             boxes.append(kept + corner)
-            ignore += [dropped + corner, _clipped(part.ignore, limits) + corner]
+            ignore += [dropped + corner, clipped(part.ignore, limits) + corner]
     return Field(picture, np.concatenate(boxes), np.concatenate(ignore))
 
 
@@ -99,7 +100,7 @@ def _single(size: int, cutout: BoxedCutout, scale: float, rng: np.random.Generat
     corner = np.array([left, top] * 2, np.float32)
     limits = np.array([size, size] * 2, np.float32)
     kept, dropped = _visible(cutout.galaxy[None] * factor + corner, limits)
-    return Field(canvas, kept, np.concatenate([dropped, _clipped(cutout.companions * factor + corner, limits)]))
+    return Field(canvas, kept, np.concatenate([dropped, clipped(cutout.companions * factor + corner, limits)]))
 
 
 def _offset(room: int, rng: np.random.Generator) -> int:
@@ -107,12 +108,6 @@ def _offset(room: int, rng: np.random.Generator) -> int:
     if room >= 0 and rng.random() < 0.5:
         return 0
     return int(rng.integers(min(room, 0), max(room, 0) + 1))
-
-
-def _clipped(boxes: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.float32]:
-    inside = np.clip(boxes, 0, limits)
-    seen: NDArray[np.float32] = inside[(inside[:, 2:] > inside[:, :2]).all(axis=1)]
-    return seen
 
 
 def _visible(
@@ -123,4 +118,4 @@ def _visible(
     sides = inside[:, 2:] - inside[:, :2]
     share = sides.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     good = (share >= LEAST_VISIBLE) & (sides.max(axis=1) >= SMALLEST_SIDE_PX)
-    return inside[good], _clipped(inside[~good], limits)
+    return inside[good], clipped(inside[~good], limits)

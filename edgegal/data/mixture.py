@@ -1,9 +1,10 @@
 """What a detector is trained on: composed fields, exposures of telescopes, whole cutouts and a user's own frames."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,8 +15,8 @@ from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
 from edgegal.data.fields import DISTRACTORS, Field, IsolatedGalaxy, compose_field, isolate
 from edgegal.data.pictures import PictureSet
 from edgegal.data.skies.telescopes import Telescope
-from edgegal.data.windows import random_window
-from edgegal.preprocess import Stretch, resize
+from edgegal.data.windows import random_window, window
+from edgegal.preprocess import Stretch
 
 if TYPE_CHECKING:
     from edgegal.data.skies.galaxies import Stamp
@@ -101,20 +102,9 @@ class Ingredients:
 
 
 def halved(scene: Field) -> Field:
-    """The field at half its size, as the coarser levels of a frame's pyramid show it."""
-    height, width = scene.picture.shape[:2]
-    factor = np.float32(0.5)
-    boxes = scene.boxes * factor
-    small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
-    return replace(
-        scene,
-        picture=resize(scene.picture, height // 2, width // 2),
-        boxes=boxes[~small],
-        ignore=np.concatenate([scene.ignore * factor, boxes[small]]),
-        classes=scene.classes[~small],
-        magnitudes=None if scene.magnitudes is None else scene.magnitudes[~small],
-        pixel_scale=None if scene.pixel_scale is None else scene.pixel_scale * 2,
-    )
+    """The square field at half its size, as the coarser levels of a frame's pyramid show it."""
+    side = scene.picture.shape[0]
+    return window(scene, 0, 0, side, side // 2, SMALLEST_SIDE_PX)
 
 
 def mixed_field(size: int, stretch: Stretch, of: Ingredients, rng: np.random.Generator) -> Field:
@@ -185,6 +175,8 @@ def _begin(draw: _Draw) -> None:
     global _draw
     _draw = draw
     cv2.setNumThreads(1)
+    # Ctrl-C reaches every process of a terminal; the one that waits for the fields answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _drawn(index: int) -> Field:

@@ -9,7 +9,7 @@ from edgegal.data.boxes import LEAST_VISIBLE
 from edgegal.data.fields import Field
 from edgegal.preprocess import resize
 
-__all__ = ["random_window", "window", "without_small"]
+__all__ = ["clipped", "random_window", "window", "without_small"]
 
 _ON_AN_OBJECT = 0.8
 _SCALES = (0.7, 1.4)
@@ -53,16 +53,25 @@ def window(scene: Field, left: int, top: int, side: int, size: int, smallest: fl
     return Field(
         canvas if side == size else resize(canvas, size, size),
         inside[whole],
-        np.concatenate([_inside((scene.ignore - corner) * np.float32(factor), size), inside[there & ~whole]]),
+        np.concatenate([clipped((scene.ignore - corner) * np.float32(factor), size), inside[there & ~whole]]),
         scene.classes[whole],
         None if scene.magnitudes is None else scene.magnitudes[whole],
         None if scene.pixel_scale is None else scene.pixel_scale / factor,
     )
 
 
-def _inside(boxes: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    clipped = np.clip(boxes, 0, size)
-    seen: NDArray[np.float32] = clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
+def clipped(boxes: NDArray[np.float32], limits: float | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Boxes cut to a picture; those wholly outside are dropped.
+
+    Parameters
+    ----------
+    boxes
+        ``(n, 4)`` x0, y0, x1, y1.
+    limits
+        Side of the picture, or its width, height, width and height.
+    """
+    inside = np.clip(boxes, 0, limits)
+    seen: NDArray[np.float32] = inside[(inside[:, 2:] > inside[:, :2]).all(axis=1)]
     return seen
 
 

@@ -25,7 +25,6 @@ __all__ = [
     "DetectorArchitecture",
     "build_detector",
     "detector_architecture",
-    "ssdlite_mobilenet_v2",
 ]
 
 ANCHORS = AnchorSpec(
@@ -242,10 +241,3 @@ def _check(
     strides = tuple(level.stride for level in anchors.levels)
     if strides != kind.strides:
         raise InputError(f"{kind.name} has maps of strides {kind.strides}, the anchors are for {strides}")
-
-
-def ssdlite_mobilenet_v2(
-    size: int = 256, alpha: float = 0.35, classes: int = 1, anchors: AnchorSpec = ANCHORS
-) -> keras.Model:
-    """`build_detector` of the default architecture."""
-    return build_detector(DEFAULT_DETECTOR, size, alpha, classes, anchors)

@@ -18,7 +18,7 @@ from edgegal.data.fields import Field, compose_fields  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
 from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
-from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2  # noqa: E402
+from edgegal.models.detector import ANCHORS, build_detector  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.training import classifier, detector, losses  # noqa: E402
 
@@ -63,15 +63,15 @@ def test_networks_have_the_shapes_they_state() -> None:
     small = separable_network(4, 64)
     assert {k: v.shape for k, v in small.output.items()} == {"probabilities": (None, 4)}
     assert small.inputs[0].name == "image"
-    finder = ssdlite_mobilenet_v2(128)
+    finder = build_detector(size=128)
     count = anchor_count(ANCHORS, 128, 128)
     assert {k: v.shape for k, v in finder.output.items()} == {"boxes": (None, count, 4), "scores": (None, count, 1)}
     with pytest.raises(InputError, match="multiple of 64"):
-        ssdlite_mobilenet_v2(100)
+        build_detector(size=100)
 
 
 def test_scores_start_at_the_prior() -> None:
-    finder = ssdlite_mobilenet_v2(128)
+    finder = build_detector(size=128)
     scores = finder.predict(np.zeros((1, 128, 128, 3), np.float32), verbose=0)["scores"]
     assert float(scores.mean()) == pytest.approx(0.01, abs=0.003)
 
@@ -80,7 +80,7 @@ def test_head_and_anchors_agree_on_order() -> None:
     """A code map whose value names its cell comes out in the order of the anchors' centres."""
     from edgegal.anchors import generate
 
-    finder = ssdlite_mobilenet_v2(128)
+    finder = build_detector(size=128)
     for layer in finder.layers:
         if layer.name.startswith("boxes") and isinstance(layer, keras.layers.Conv2D):
             layer.set_weights([np.zeros_like(layer.get_weights()[0]), np.zeros_like(layer.get_weights()[1])])
@@ -102,7 +102,7 @@ def test_a_detector_learns_one_field() -> None:
     """Overfitting a single field with one galaxy: its loss must fall far below the start."""
     keras.utils.set_random_seed(0)
     field = next(f for f in compose_fields(20, 0, 64, Stretch()) if len(f.boxes))
-    model = ssdlite_mobilenet_v2(64)
+    model = build_detector(size=64)
     held = detector.FieldBatches([field] * 4, ANCHORS, 4, 0, augment=False)
     model.compile(keras.optimizers.Adam(2e-3), loss={"boxes": losses.box_loss, "scores": losses.focal_loss})
     history = model.fit(held, epochs=12, verbose=0).history["loss"]
@@ -196,13 +196,13 @@ def test_one_step_on_jax(tmp_path: Path) -> None:
 import numpy as np
 from edgegal.data.fields import compose_fields
 from edgegal.models.classifier import separable_network
-from edgegal.models.detector import ANCHORS, ssdlite_mobilenet_v2
+from edgegal.models.detector import ANCHORS, build_detector
 from edgegal.preprocess import Stretch
 from edgegal.training.classifier import ClassifierSettings, fit_classifier, predict
 from edgegal.training.detector import DetectorSettings, fit_detector
 import keras, sys
 fields = compose_fields(2, 0, 64, Stretch())
-log = fit_detector(ssdlite_mobilenet_v2(64), fields, fields, DetectorSettings(size=64, epochs=1, batch=2))
+log = fit_detector(build_detector(size=64), fields, fields, DetectorSettings(size=64, epochs=1, batch=2))
 assert np.isfinite(log["loss"]).all()
 pictures = np.zeros((4, 64, 64, 3), np.uint8)
 targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
