@@ -1,7 +1,7 @@
 """Trained networks to files that small computers run, each checked against the float network before it ships."""
 
 from edgegal.export.calibration import Calibration, calibrate, network_pictures
-from edgegal.export.network import FloatNetwork, read_network
+from edgegal.export.network import FloatNetwork, KerasNetwork, read_network
 from edgegal.export.registry import EXPORTERS
 from edgegal.export.simulated import add_simulated_evaluation
 from edgegal.export.variants import Job, plan, prepare
@@ -13,6 +13,7 @@ __all__ = [
     "FloatNetwork",
     "Identity",
     "Job",
+    "KerasNetwork",
     "add_classifier_evaluation",
     "add_detector_evaluation",
     "add_simulated_evaluation",

@@ -1,6 +1,7 @@
 """The float network that exporters start from and variants are compared with."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,24 +16,17 @@ from edgegal.errors import InputError
 from edgegal.frames import View
 from edgegal.preprocess import network_input
 
-__all__ = ["FloatNetwork", "read_network"]
+__all__ = ["FloatNetwork", "KerasNetwork", "keras_form", "read_network"]
 
 _BATCH = 32
 
 
-@dataclass(frozen=True, eq=False)
-class FloatNetwork:
-    """A trained Keras model and what it is.
+class FloatNetwork(ABC):
+    """A trained network in the form it was trained in, and what it is.
 
-    Attributes
-    ----------
-    model
-        Keras model with input ``image`` float32 ``(None, h, w, 3)`` RGB 0-255 and a dictionary of outputs by role.
-    description
-        What it is.
+    Every form takes ``image`` float32 ``(n, h, w, 3)`` RGB 0-255 and gives its outputs under the names of their roles.
     """
 
-    model: Any
     description: ClassifierDescription | DetectorDescription
 
     @property
@@ -46,8 +40,32 @@ class FloatNetwork:
         return 1, self.description.preprocess.height, self.description.preprocess.width, 3
 
     @property
+    @abstractmethod
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each output for a batch of one, by role."""
+
+    @abstractmethod
+    def __call__(self, pictures: View) -> dict[str, NDArray[np.float32]]:
+        """Float outputs by role, ``(n, ...)`` each, of pictures ``(n, h, w, 3)`` uint8 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class KerasNetwork(FloatNetwork):
+    """A Keras model.
+
+    Attributes
+    ----------
+    model
+        Keras model with input ``image`` float32 ``(None, h, w, 3)`` RGB 0-255 and a dictionary of outputs by role.
+    description
+        What it is.
+    """
+
+    model: Any
+    description: ClassifierDescription | DetectorDescription
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
         return {role: (1, *tensor.shape[1:]) for role, tensor in self.model.output.items()}
 
     @cached_property
@@ -59,7 +77,6 @@ class FloatNetwork:
         return keras.Model(image, self.model(image, training=False))
 
     def __call__(self, pictures: View) -> dict[str, NDArray[np.float32]]:
-        """Float outputs by role, ``(n, ...)`` each, of pictures ``(n, h, w, 3)`` uint8 RGB."""
         parts = [
             self.model.predict_on_batch(network_input(pictures[i : i + _BATCH]))
             for i in range(0, len(pictures), _BATCH)
@@ -67,7 +84,17 @@ class FloatNetwork:
         return {role: np.concatenate([p[role] for p in parts]).astype(np.float32) for role in parts[0]}
 
 
-def read_network(folder: Path) -> FloatNetwork:
+def keras_form(network: FloatNetwork, format: str) -> KerasNetwork:
+    """The network as Keras model, for a format that is written from nothing else; `InputError` when it is none."""
+    if not isinstance(network, KerasNetwork):
+        raise InputError(
+            f"{format} is written from a Keras model, and this {network.stage} is none",
+            "give the .keras file or the SavedModel it was made from, or leave this format out with --format",
+        )
+    return network
+
+
+def read_network(folder: Path) -> KerasNetwork:
     """The trained network in `folder`, checked to be what its description says.
 
     Raises
@@ -85,7 +112,7 @@ def read_network(folder: Path) -> FloatNetwork:
 
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"Keras runs on {keras.backend.backend()} here", "export with KERAS_BACKEND=tensorflow")
-    network = FloatNetwork(model, description)
+    network = KerasNetwork(model, description)
     _check(network, folder)
     return network
 
@@ -98,7 +125,7 @@ def _expected_outputs(description: ClassifierDescription | DetectorDescription) 
     return {"boxes": (1, anchors, 4), "scores": (1, anchors, classes)}
 
 
-def _check(network: FloatNetwork, folder: Path) -> None:
+def _check(network: KerasNetwork, folder: Path) -> None:
     outputs = network.model.output
     if not isinstance(outputs, dict):
         raise InputError(f"{folder}: the outputs of the model have no names", "train it with: edgegal train")

@@ -17,7 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgegal.export.calibration import Calibration
-from edgegal.export.network import FloatNetwork
+from edgegal.export.network import FloatNetwork, keras_form
 from edgegal.export.registry import Converted, Order
 
 __all__ = ["METADATA_KEY", "OPSET", "convert", "float_graph"]
@@ -31,7 +31,7 @@ METADATA_KEY = "edgegal"
 @functools.lru_cache(maxsize=2)
 def float_graph(network: FloatNetwork) -> Any:
     """The network as an ONNX ``ModelProto`` with a static batch of one, inputs and outputs named by role."""
-    static = network.static
+    static = keras_form(network, "onnx").static
     function = tf.function(lambda image: static(image, training=False))
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name="image")]
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)

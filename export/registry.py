@@ -25,7 +25,11 @@ class Order:
     precision
         Precision wanted.
     calibration
-        Pictures for the ranges of activations; None for float precisions.
+        Pictures for the ranges of activations; None for precisions that need none.
+    keep_float
+        Operations of an integer file to leave in float, by the names that its format gives them.
+    integer_io
+        Whether an integer file takes and gives integers with their scale, where the format can; else floats.
     target
         Path to write to, without suffix; its folder exists.
     metadata
@@ -37,6 +41,8 @@ class Order:
     calibration: Calibration | None
     target: Path
     metadata: str
+    keep_float: tuple[str, ...] = ()
+    integer_io: bool = False
 
     @property
     def ranges(self) -> Calibration:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.lite.tools import flatbuffer_utils
 
 from edgegal.bundle.manifest import Precision
+from edgegal.export.network import keras_form
 from edgegal.export.registry import Converted, Order
 
 __all__ = ["METADATA_NAME", "convert"]
@@ -26,7 +27,7 @@ _RECIPES: dict[Precision, str] = {
 
 
 def _converter(order: Order) -> Any:
-    converter = tf.lite.TFLiteConverter.from_keras_model(order.network.static)
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras_form(order.network, "tflite").static)
     if order.precision != "fp32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if order.precision == "fp16":

@@ -45,11 +45,13 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """1.1 added when a classifier gives no class (`ClassifierDescription.abstain_below`, ``min_side_px``); 1.2 anchors
-whose ratios differ between maps, and their layout (`AnchorLevel.shapes`, `AnchorSpec.layout`)."""
+whose ratios differ between maps, and their layout (`AnchorLevel.shapes`, `AnchorSpec.layout`); 1.3 what an integer
+file keeps in float (`Quantization.kept_float`), and what parity was measured on and its second threshold
+(`Parity.pictures`, ``least_sqnr_db``)."""
 
-Format = Literal["tflite", "onnx", "openvino"]
+Format = Literal["tflite", "onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "dynamic", "int8", "int16x8"]
 StageName = Literal["detector", "classifier"]
 
@@ -94,6 +96,20 @@ class Tensor(_Model):
     zero_point: int | None = None
 
 
+def _omitting(*names: str) -> WrapSerializer:
+    """Leave fields that came with a later schema out where they say nothing: earlier documents keep text and seal."""
+
+    def write(value: Any, dump: SerializerFunctionWrapHandler) -> Any:
+        document = dump(value)
+        if isinstance(document, dict):
+            for name in names:
+                if not document.get(name):
+                    document.pop(name, None)
+        return document
+
+    return WrapSerializer(write)
+
+
 class Quantization(_Model):
     """How a variant was quantised, enough to do it again."""
 
@@ -102,6 +118,9 @@ class Quantization(_Model):
     calibration_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the calibration pictures.")
     samples: int = Field(ge=1)
     seed: int
+    kept_float: tuple[str, ...] = Field(
+        default=(), description="Operations left in float, by the names that the file's format gives them."
+    )
 
 
 class Measured(_Model):
@@ -129,6 +148,8 @@ class Parity(_Model):
         ge=0, le=1, description="Same top class (classifier) or same boxes at IoU .5 (detector), as a share."
     )
     threshold: float = Field(description="Least agreement accepted for this precision.")
+    least_sqnr_db: float | None = Field(default=None, description="Least SQNR accepted for this precision.")
+    pictures: str = Field(default="", description="Dataset and split of the pictures; none of them calibrated.")
     measured: Measured
 
 
@@ -155,8 +176,8 @@ class Variant(_Model):
     files: tuple[FileRecord, ...] = Field(min_length=1)
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
-    quantization: Quantization | None = None
-    parity: Parity | None = None
+    quantization: Annotated[Quantization | None, _omitting("kept_float")] = None
+    parity: Annotated[Parity | None, _omitting("least_sqnr_db", "pictures")] = None
     accuracy: tuple[Accuracy, ...] = ()
 
     @property

@@ -128,8 +128,8 @@ def write_pictures() -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def classifier() -> Any:
-    """A `FloatNetwork` that tells five classes apart, arbitrarily."""
-    from edgegal.export import FloatNetwork
+    """A `KerasNetwork` that tells five classes apart, arbitrarily."""
+    from edgegal.export import KerasNetwork
 
     description = ClassifierDescription(
         labels=LABELS,
@@ -139,13 +139,13 @@ def classifier() -> Any:
         abstain_below=0.35,
         min_side_px=6.0,
     )
-    return FloatNetwork(_classifier(), description)
+    return KerasNetwork(_classifier(), description)
 
 
 @pytest.fixture(scope="session")
 def detector() -> Any:
-    """A `FloatNetwork` that finds boxes, arbitrarily."""
-    from edgegal.export import FloatNetwork
+    """A `KerasNetwork` that finds boxes, arbitrarily."""
+    from edgegal.export import KerasNetwork
 
     description = DetectorDescription(
         labels=("galaxy",),
@@ -155,7 +155,7 @@ def detector() -> Any:
         anchors=ANCHORS,
         tile_overlap=16,
     )
-    return FloatNetwork(_detector(), description)
+    return KerasNetwork(_detector(), description)
 
 
 @pytest.fixture(scope="session")

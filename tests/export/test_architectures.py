@@ -11,7 +11,7 @@ pytestmark = pytest.mark.host
 
 keras = pytest.importorskip("keras")
 
-from edgegal.export import Calibration, FloatNetwork, Identity, Job, export_bundle, plan  # noqa: E402
+from edgegal.export import Calibration, Identity, Job, KerasNetwork, export_bundle, plan  # noqa: E402
 from edgegal.models.classifier import compact_network, inverted_residual_network  # noqa: E402
 
 
@@ -24,7 +24,7 @@ def test_squeeze_and_excitation_survives(
     size = classifier.description.preprocess.width
     model = build(5, size, widths=(8, 8, 16, 16)[: 4 if build is compact_network else 3], repeats=1, excite=True)
     job = Job(
-        FloatNetwork(model, classifier.description), make_sky(16, 4), Calibration(make_sky(16, 3), "sky", "train", 3)
+        KerasNetwork(model, classifier.description), make_sky(16, 4), Calibration(make_sky(16, 3), "sky", "train", 3)
     )
     bundle = export_bundle([job], plan(["tflite", "onnx", "openvino"], ["fp32"]), tmp_path / "b", Identity("b", "0.1"))
     assert bundle.manifest.classifier is not None

@@ -13,14 +13,14 @@ keras = pytest.importorskip("keras", reason="building networks needs the host en
 
 from edgegal import runtimes  # noqa: E402
 from edgegal.bundle.manifest import DetectorDescription, Provenance  # noqa: E402
-from edgegal.export import EXPORTERS, FloatNetwork  # noqa: E402
+from edgegal.export import EXPORTERS, KerasNetwork  # noqa: E402
 from edgegal.export.quiet import tools_quiet  # noqa: E402
 from edgegal.export.registry import Order  # noqa: E402
 from edgegal.models.detector import DETECTORS, build_detector  # noqa: E402
 from edgegal.preprocess import Preprocess  # noqa: E402
 
 
-def _network(name: str, size: int, mono: bool) -> FloatNetwork:
+def _network(name: str, size: int, mono: bool) -> KerasNetwork:
     """Untrained, but with batch norms that have seen pictures, so that outputs tell pictures apart."""
     keras.utils.set_random_seed(4)
     kind = DETECTORS[name]
@@ -47,7 +47,7 @@ def _network(name: str, size: int, mono: bool) -> FloatNetwork:
         anchors=kind.anchors(size),
         tile_overlap=16,
     )
-    return FloatNetwork(model, description)
+    return KerasNetwork(model, description)
 
 
 def _pictures(count: int, size: int) -> np.ndarray:
