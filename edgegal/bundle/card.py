@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgegal.anchors import cell_shapes
-from edgegal.bundle.manifest import ClassifierStage, DetectorStage, Manifest, Variant
+from edgegal.bundle.manifest import ClassifierStage, DetectorStage, Manifest, Quantization, Variant
 
 __all__ = ["card"]
 
@@ -100,13 +100,21 @@ def _parity_table(variants: Sequence[Variant]) -> str:
 
 
 def _quantization(variants: Sequence[Variant]) -> list[str]:
-    lines = [
-        f"- {v.name}: {q.recipe}. Calibrated on {q.samples} pictures of {q.calibration} "
-        f"(SHA-256 `{q.calibration_sha256[:16]}`, seed {q.seed})."
-        for v in variants
-        if (q := v.quantization) is not None
-    ]
+    lines = [f"- {v.name}: {_recipe(q)}" for v in variants if (q := v.quantization) is not None]
     return ["### Quantisation", "\n".join(lines)] if lines else []
+
+
+def _recipe(quantization: Quantization) -> str:
+    """How a variant was quantised, in sentences."""
+    said = [f"{quantization.recipe}."]
+    if quantization.calibration:
+        said.append(
+            f"Calibrated on {quantization.samples} pictures of {quantization.calibration} "
+            f"(SHA-256 `{quantization.calibration_sha256[:16]}`, seed {quantization.seed})."
+        )
+    if quantization.kept_float:
+        said.append(f"{len(quantization.kept_float)} operations stayed in float.")
+    return " ".join(said)
 
 
 def _smallest_anchor(stage: DetectorStage) -> float:

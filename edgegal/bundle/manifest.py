@@ -111,16 +111,27 @@ def _omitting(*names: str) -> WrapSerializer:
 
 
 class Quantization(_Model):
-    """How a variant was quantised, enough to do it again."""
+    """How a variant was quantised, enough to do it again.
+
+    Without calibration (precision ``dynamic``) its fields are empty and 0: no range was read from pictures.
+    """
 
     recipe: str = Field(description="Tool and options, in words a reader can look up.")
-    calibration: str = Field(description="Dataset and split the activation ranges were read from.")
-    calibration_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the calibration pictures.")
-    samples: int = Field(ge=1)
-    seed: int
+    calibration: str = Field(default="", description="Dataset and split the activation ranges were read from.")
+    calibration_sha256: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="Hash of the calibration pictures."
+    )
+    samples: int = Field(default=0, ge=0)
+    seed: int = 0
     kept_float: tuple[str, ...] = Field(
         default=(), description="Operations left in float, by the names that the file's format gives them."
     )
+
+    @model_validator(mode="after")
+    def _calibration_is_whole(self) -> Self:
+        if len({bool(self.calibration), bool(self.calibration_sha256), bool(self.samples)}) != 1:
+            raise ValueError("calibration, calibration_sha256 and samples stand together or not at all")
+        return self
 
 
 class Measured(_Model):

@@ -13,7 +13,7 @@ app = typer.Typer(
 # All the others stand in the card.
 _HEADLINES = ("accuracy", "AP@.5")
 
-_BUNDLE = typer.Argument("galaxies", help="Bundle folder, .edgegal file, or the name of a shipped bundle.")
+_BUNDLE = typer.Argument("galaxies", help="Bundle folder, .edgegal or model file, or the name of a shipped bundle.")
 
 
 @app.command()
@@ -58,9 +58,12 @@ def verify(
 
     from edgegal import zoo
     from edgegal.bundle import verify as find_problems
-    from edgegal.errors import BundleError
+    from edgegal.bundle.single_file import FORMATS
+    from edgegal.errors import BundleError, InputError
 
     opened = zoo.resolve(bundle)
+    if opened.source.suffix.lower() in FORMATS and opened.archive:
+        raise InputError(f"{bundle} is one file: it has no hashes to compare with", "verify the bundle it came from")
     problems = find_problems(opened)
     if as_json:
         typer.echo(json.dumps({"bundle": str(opened.source), "sound": not problems, "problems": problems}))

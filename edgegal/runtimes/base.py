@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from edgegal.errors import InputError
 
-__all__ = ["RuntimeAdapter", "TensorInfo"]
+__all__ = ["MAX_EMBEDDED_BYTES", "RuntimeAdapter", "TensorInfo", "oversize"]
+
+MAX_EMBEDDED_BYTES = 2**20
+"""What no metadata of a network comes near: more is not read."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,24 @@ class RuntimeAdapter(ABC):
     def version(self) -> str:
         """Version of the runtime package."""
 
+    @property
+    def embedded(self) -> str | None:
+        """The JSON that ``edgegal export`` put into the file; None when there is none.
+
+        Raises
+        ------
+        InputError
+            It cannot be read, or there are more than `MAX_EMBEDDED_BYTES` of it.
+        """
+        text = self._embedded()
+        if text is not None and len(text) > MAX_EMBEDDED_BYTES:
+            raise oversize(self.path)
+        return text
+
+    def _embedded(self) -> str | None:
+        """`embedded` of a format that has a place for it."""
+        return None
+
     @abstractmethod
     def executed_precision(self) -> str:
         """Precision the kernels really run in, as the runtime tells: ``fp32``, ``int8``, or a mixture ``int8+fp32``."""
@@ -109,6 +130,11 @@ class RuntimeAdapter(ABC):
 
     def _named(self, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return {info.name: values[info.name] for info in self.outputs}
+
+
+def oversize(path: Path) -> InputError:
+    """The error for metadata of more than `MAX_EMBEDDED_BYTES`."""
+    return InputError(f"{path} carries more than {MAX_EMBEDDED_BYTES // 2**20} MiB of metadata: it is not read")
 
 
 def _written(shape: tuple[int, ...]) -> str:

@@ -89,6 +89,10 @@ class OnnxRuntimeAdapter(RuntimeAdapter):
     def version(self) -> str:
         return str(self._ort.__version__)
 
+    def _embedded(self) -> str | None:
+        text: str | None = self._session.get_modelmeta().custom_metadata_map.get("edgegal")
+        return text
+
     def executed_precision(self) -> str:
         # The file's node types are not what runs: the optimiser fuses QDQ pairs or leaves them. Profile one inference.
         with tempfile.TemporaryDirectory() as folder:
@@ -99,11 +103,17 @@ class OnnxRuntimeAdapter(RuntimeAdapter):
             info = self._inputs[0]
             session.run(None, {info.name: np.zeros(info.single, np.float32)})
             events = json.loads(Path(session.end_profiling()).read_text())
-        kernels = [e["args"]["op_name"] for e in events if "op_name" in e.get("args", {})]
-        integer = any(k in _INT8_KERNELS for k in kernels)
-        floating = any(k in _FLOAT_KERNELS for k in kernels)
-        return "+".join([p for p, seen in (("int8", integer), ("fp32", floating)) if seen]) or "unknown"
+        kernels = [e["args"] for e in events if "op_name" in e.get("args", {})]
+        found = {"int8" for k in kernels if k["op_name"] in _INT8_KERNELS}
+        found |= {_float_type(k) for k in kernels if k["op_name"] in _FLOAT_KERNELS}
+        return "+".join(p for p in ("int8", "fp16", "fp32") if p in found) or "unknown"
 
     def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         values = self._session.run(None, {self._inputs[0].name: batch})
         return self._named(dict(zip((o.name for o in self._outputs), values, strict=True)))
+
+
+def _float_type(kernel: dict[str, Any]) -> str:
+    """Precision of a profiled float kernel, by the type of its first input."""
+    types = [name for tensor in kernel.get("input_type_shape", ()) for name in tensor]
+    return "fp16" if types[:1] == ["float16"] else "fp32"

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from edgegal.errors import InputError, MissingPartError
 from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
 
-__all__ = ["OpenVINOAdapter"]
+__all__ = ["OpenVINOAdapter", "shared_core"]
 
+_METADATA_PATH = ["model_info", "edgegal"]
 _HEAVY_KERNELS = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")
 _PRECISION = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 
 
 @cache
-def _core() -> Any:
+def shared_core() -> Any:
     """The one OpenVINO core of this process.
 
     On processors with AMX each core gives its thread a signal stack and takes it back when it goes. Cores that go in
@@ -39,6 +40,12 @@ def _stores_full_floats(model: Any) -> bool:
     return not kinds & {"f16", "bf16", "i8", "u8", "i4", "u4"}
 
 
+def _metadata(model: Any) -> str | None:
+    if not model.has_rt_info(_METADATA_PATH):
+        return None
+    return str(model.get_rt_info(_METADATA_PATH).astype(str))
+
+
 class OpenVINOAdapter(RuntimeAdapter):
     """CPU execution of one static-shape, single-input IR: the ``.xml``, with its ``.bin`` beside it."""
 
@@ -55,17 +62,19 @@ class OpenVINOAdapter(RuntimeAdapter):
         self._version = str(openvino.__version__).split("-")[0]
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         try:
-            core = _core()
+            core = shared_core()
             model = core.read_model(path)
             if _stores_full_floats(model):
                 settings["INFERENCE_PRECISION_HINT"] = "f32"
+            self._metadata = _metadata(model)
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise InputError(f"{path} is not an OpenVINO model that can run: {reason}") from error
         self._request = self._compiled.create_infer_request()
-        self._inputs = tuple(self._tensor(port) for port in self._compiled.inputs)
-        self._outputs = tuple(self._tensor(port) for port in self._compiled.outputs)
+        # Not the compiled model's: compiling may swap an output's last operations, and their names then share a tensor.
+        self._inputs = tuple(self._tensor(port) for port in model.inputs)
+        self._outputs = tuple(self._tensor(port) for port in model.outputs)
 
     @staticmethod
     def _tensor(port: Any) -> TensorInfo:
@@ -89,6 +98,9 @@ class OpenVINOAdapter(RuntimeAdapter):
     @property
     def version(self) -> str:
         return self._version
+
+    def _embedded(self) -> str | None:
+        return self._metadata
 
     def executed_precision(self) -> str:
         found = set()

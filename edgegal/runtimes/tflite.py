@@ -4,9 +4,13 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
+import lzma
 import os
+import struct
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.errors import InputError, MissingPartError
-from edgegal.runtimes.base import RuntimeAdapter, TensorInfo
+from edgegal.runtimes.base import MAX_EMBEDDED_BYTES, RuntimeAdapter, TensorInfo, oversize
 
-__all__ = ["LiteRTAdapter", "TFLiteRuntimeAdapter"]
+__all__ = ["LiteRTAdapter", "TFLiteRuntimeAdapter", "read_embedded"]
+
+_METADATA = "edgegal.json"
+# A damaged archive provokes any of these.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+)
 
 # Operators that do the work, by the types of their first input and of their weights. XNNPACK keeps these types.
 _HEAVY_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
@@ -29,8 +40,26 @@ _PRECISION = {
     ("int16", "int8"): "int16x8",
 }
 
-
 _log = logging.getLogger(__name__)
+
+
+def read_embedded(path: Path) -> str | None:
+    """The JSON in the zip behind the model, where the TFLite Metadata convention has associated files.
+
+    It takes no runtime, so that a foreign file can be told before one runs it. Errors as `RuntimeAdapter.embedded`.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as zipped:
+            if _METADATA not in zipped.namelist():
+                return None
+            if zipped.getinfo(_METADATA).file_size > MAX_EMBEDDED_BYTES:
+                raise oversize(path)
+            # zipfile reads no member beyond its declared size.
+            return zipped.read(_METADATA).decode()
+    except _UNREADABLE as error:
+        raise InputError(f"the metadata in {path} cannot be read: {error}", "get the file again") from error
 
 
 @contextlib.contextmanager
@@ -103,6 +132,9 @@ class _InterpreterAdapter(RuntimeAdapter):
     @property
     def version(self) -> str:
         return importlib.metadata.version(self.distribution)
+
+    def _embedded(self) -> str | None:
+        return read_embedded(self.path)
 
     def executed_precision(self) -> str:
         types = {d["index"]: np.dtype(d["dtype"]).name for d in self._interpreter.get_tensor_details()}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgegal.bundle import Bundle, open_bundle
+from edgegal.bundle.single_file import FORMATS, open_file
 from edgegal.bundle.store import MANIFEST
 from edgegal.errors import InputError
 
@@ -18,12 +19,14 @@ def names() -> tuple[str, ...]:
 
 
 def resolve(bundle: str) -> Bundle:
-    """Open a bundle by path, or by the name of a shipped one.
+    """Open a bundle by path, by the name of a shipped one, or made of one model file (`open_file`).
 
     Raises
     ------
     InputError
-        Neither a path nor a shipped name.
+        Neither a path nor a shipped name; or a model file that does not say what it is.
+    MissingPartError
+        A model file, and no runtime for it is installed.
     BundleError
         Something is there and is not a sound bundle.
     """
@@ -31,5 +34,9 @@ def resolve(bundle: str) -> Bundle:
     if not path.exists() and bundle in names():
         path = _HERE / bundle
     if not path.exists():
-        raise InputError(f"no bundle at {bundle}", f"give a folder, a .edgegal file, or one of: {', '.join(names())}")
+        raise InputError(
+            f"no bundle at {bundle}", f"give a folder, a .edgegal or model file, or one of: {', '.join(names())}"
+        )
+    if path.suffix.lower() in FORMATS and path.is_file():
+        return open_file(path)
     return open_bundle(path)

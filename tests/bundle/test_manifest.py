@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from edgegal.bundle import Manifest, open_bundle, save
+from edgegal.bundle.manifest import Quantization
 from edgegal.errors import BundleError
 
 SHA = "0" * 64
@@ -219,3 +221,9 @@ def test_the_card_says_when_there_is_no_answer(bundle):
     assert "below a highest probability of 0.6 the answer is uncertain" in card
     assert "less than 14 pixels long is too small to tell" in card
     assert "Every crop gets one of the labels" not in card
+
+
+def test_a_calibration_is_recorded_whole_or_not_at_all():
+    Quantization(recipe="integer weights")
+    with pytest.raises(ValidationError, match="stand together"):
+        Quantization(recipe="integer weights", calibration="galaxies train")

@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,41 @@ def test_more_threads_give_the_same_answer(runtime, open_tiny, batch):
     assert two.threads == 2
     for name, values in one.infer(batch).items():
         assert_allclose(two.infer(batch)[name], values, atol=1e-6)
+
+
+@pytest.mark.parametrize("runtime", EVERY)
+def test_a_file_that_edgegal_did_not_export_carries_no_description(runtime, open_tiny):
+    assert open_tiny(runtime).embedded is None
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_a_tflite_file_carries_its_description_in_a_zip_behind_it(runtime, network_file, tmp_path, batch):
+    path = tmp_path / "described.tflite"
+    path.write_bytes(network_file(runtime).read_bytes())
+    with zipfile.ZipFile(path, "a") as zipped:
+        zipped.writestr("labels.txt", "spiral")
+        zipped.writestr("edgegal.json", '{"stage": "écliptique"}')
+    adapter = load(RUNTIMES[runtime], path)
+    assert adapter.embedded == '{"stage": "écliptique"}'
+    plain = load(RUNTIMES[runtime], network_file(runtime)).infer(batch)
+    for name, values in adapter.infer(batch).items():
+        assert_array_equal(values, plain[name])
+
+
+def test_an_openvino_output_keeps_its_name_where_compiling_swaps_its_last_operations(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset13 as ops
+
+    image = ops.parameter((1, 8, 8, 3), np.float32, name="image")
+    image.output(0).set_names({"image"})
+    lines = ops.reshape(image, [1, 64, 3], special_zero=False)
+    lines.output(0).set_names({"a name before the role"})
+    scores = ops.sigmoid(lines)
+    scores.output(0).set_names({"scores"})
+    openvino.save_model(openvino.Model([ops.result(scores)], [image], "tiny"), tmp_path / "net.xml")
+    adapter = load(RUNTIMES["openvino"], tmp_path / "net.xml")
+    assert [output.name for output in adapter.outputs] == ["scores"]
+    assert list(adapter.infer(np.zeros((1, 8, 8, 3), np.float32))) == ["scores"]
 
 
 # --- files that are damaged
