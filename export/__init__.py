@@ -1,11 +1,18 @@
 """Trained networks to files that small computers run, each checked against the float network before it ships."""
 
-from edgegal.export.calibration import Calibration, calibrate, network_pictures
+from edgegal.export.calibration import Calibration, calibrate
 from edgegal.export.network import FloatNetwork, KerasNetwork, read_network
+from edgegal.export.picture_source import PictureSource, draw
 from edgegal.export.registry import EXPORTERS
 from edgegal.export.simulated import add_simulated_evaluation
-from edgegal.export.variants import Job, plan, prepare
-from edgegal.export.writer import Identity, add_classifier_evaluation, add_detector_evaluation, export_bundle
+from edgegal.export.variants import Job, Options, Sources, plan, prepare
+from edgegal.export.writer import (
+    Identity,
+    VariantsFailedError,
+    add_classifier_evaluation,
+    add_detector_evaluation,
+    export_bundle,
+)
 
 __all__ = [
     "EXPORTERS",
@@ -14,12 +21,16 @@ __all__ = [
     "Identity",
     "Job",
     "KerasNetwork",
+    "Options",
+    "PictureSource",
+    "Sources",
+    "VariantsFailedError",
     "add_classifier_evaluation",
     "add_detector_evaluation",
     "add_simulated_evaluation",
     "calibrate",
+    "draw",
     "export_bundle",
-    "network_pictures",
     "plan",
     "prepare",
     "read_network",

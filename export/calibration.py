@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
-from edgegal.data import PictureSet
+from edgegal.data.boxed.frames import FrameReader
 from edgegal.errors import InputError
+from edgegal.export.picture_source import PictureSource, draw
+from edgegal.export.progress import Progress, silent
 from edgegal.frames import View
 from edgegal.preprocess import network_input
 
-__all__ = ["MIN_SAMPLES", "Calibration", "calibrate", "network_pictures"]
+__all__ = ["MIN_SAMPLES", "Calibration", "calibrate"]
 
 MIN_SAMPLES = 16
 """Fewer pictures than this do not show a network's range."""
@@ -67,58 +69,23 @@ def _check_pictures(pictures: NDArray[Any], source: str) -> None:
         raise InputError(f"calibration pictures of {source} are {pictures.dtype}, not uint8")
     if pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise InputError(f"calibration pictures of {source} are {pictures.shape}, not (n, h, w, 3)")
-    if len(pictures) < MIN_SAMPLES:
+    blank = int(np.sum(pictures.min(axis=(1, 2, 3), initial=255) >= pictures.max(axis=(1, 2, 3), initial=0)))
+    if len(pictures) - blank < MIN_SAMPLES:
+        constant = f", {blank} of them of one value and without any range," if blank else ""
         raise InputError(
-            f"{len(pictures)} calibration pictures from {source} are too few", f"give at least {MIN_SAMPLES}"
+            f"{len(pictures)} calibration pictures from {source}{constant} are too few",
+            f"give at least {MIN_SAMPLES} that show something",
         )
 
 
-def network_pictures(
-    description: ClassifierDescription | DetectorDescription, dataset: PictureSet, split: str, samples: int, seed: int
-) -> View:
-    """Pictures as the network will meet them, at its input size.
-
-    A classifier sees galaxies of the dataset, labelled or not, cropped as the device crops them; a detector sees
-    fields composed with them, and whole cutouts.
-
-    Parameters
-    ----------
-    description
-        The network.
-    dataset
-        Where the galaxies come from.
-    split
-        Split of the dataset.
-    samples
-        How many pictures; fewer when a classifier's dataset has fewer.
-    seed
-        Seed of the draw.
-
-    Returns
-    -------
-    View
-        ``(n, h, w, 3)`` uint8 RGB.
-    """
-    part = dataset.subset(split=split, labelled=False)
-    if not len(part):
-        raise InputError(f"{dataset.name} has no pictures in its {split} split")
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(part))[:samples])
-    size = description.preprocess.height
-    if isinstance(description, ClassifierDescription):
-        from edgegal.data.framing import framed
-
-        return framed(part.select(drawn).read()[1], description.preprocess.crop_scale, size)
-    from edgegal.data.mixture import Ingredients, mixed_fields
-
-    ingredients = Ingredients.of([part.select(drawn)], (), (), seed)
-    fields = mixed_fields(samples, seed, size, description.preprocess.stretch, ingredients)
-    return np.stack([field.picture for field in fields])
-
-
 def calibrate(
-    description: ClassifierDescription | DetectorDescription, dataset: PictureSet, samples: int, seed: int
+    description: ClassifierDescription | DetectorDescription,
+    source: PictureSource,
+    samples: int,
+    seed: int,
+    read_frame: FrameReader | None = None,
+    progress: Progress = silent,
 ) -> Calibration:
-    """Calibration pictures for a network from the train split of a dataset."""
-    pictures = network_pictures(description, dataset, "train", samples, seed)
-    composed = isinstance(description, DetectorDescription)
-    return Calibration(pictures, f"fields composed with {dataset.name}" if composed else dataset.name, "train", seed)
+    """Calibration pictures for a network; parameters and errors as of `draw`, and those of `Calibration`."""
+    drawn = draw(description, source, samples, seed, read_frame, progress)
+    return Calibration(drawn.pictures, drawn.dataset, drawn.split, seed)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.anchors import anchor_count
 from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription, StageName
+from edgegal.bundle.outputs import output_shapes
 from edgegal.errors import InputError
 from edgegal.frames import View
 from edgegal.preprocess import network_input
 
-__all__ = ["FloatNetwork", "KerasNetwork", "keras_form", "read_network"]
+__all__ = ["FloatNetwork", "KerasNetwork", "OnnxNetwork", "keras_form", "need_tensorflow", "read_network"]
 
 _BATCH = 32
 
@@ -28,6 +28,7 @@ class FloatNetwork(ABC):
     """
 
     description: ClassifierDescription | DetectorDescription
+    licence: str
 
     @property
     def stage(self) -> StageName:
@@ -59,10 +60,13 @@ class KerasNetwork(FloatNetwork):
         Keras model with input ``image`` float32 ``(None, h, w, 3)`` RGB 0-255 and a dictionary of outputs by role.
     description
         What it is.
+    licence
+        Licence of the weights, where they come with one; empty for those trained here.
     """
 
     model: Any
     description: ClassifierDescription | DetectorDescription
+    licence: str = ""
 
     @property
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -74,7 +78,8 @@ class KerasNetwork(FloatNetwork):
         import keras
 
         image = keras.Input(batch_shape=self.input_shape, name="image")
-        return keras.Model(image, self.model(image, training=False))
+        # A fixed name: operations are called after it, and whoever keeps one in float names it in another run.
+        return keras.Model(image, self.model(image, training=False), name="network")
 
     def __call__(self, pictures: View) -> dict[str, NDArray[np.float32]]:
         parts = [
@@ -82,6 +87,44 @@ class KerasNetwork(FloatNetwork):
             for i in range(0, len(pictures), _BATCH)
         ]
         return {role: np.concatenate([p[role] for p in parts]).astype(np.float32) for role in parts[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNetwork(FloatNetwork):
+    """An ONNX graph, run by ONNX Runtime.
+
+    Attributes
+    ----------
+    graph
+        ``ModelProto`` of opset 13 or later with the one input ``image`` float32 ``(1, h, w, 3)`` RGB 0-255 and outputs
+        named by role, static in all shapes.
+    description
+        What it is.
+    licence
+        Licence of the weights, where they come with one.
+    """
+
+    graph: Any
+    description: ClassifierDescription | DetectorDescription
+    licence: str = ""
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            output.name: tuple(side.dim_value for side in output.type.tensor_type.shape.dim)
+            for output in self.graph.graph.output
+        }
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(self.graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def __call__(self, pictures: View) -> dict[str, NDArray[np.float32]]:
+        roles = list(self.output_shapes)
+        answers = [self._session.run(roles, {"image": network_input(picture)}) for picture in pictures]
+        return {role: np.concatenate(values) for role, values in zip(roles, zip(*answers, strict=True), strict=True)}
 
 
 def keras_form(network: FloatNetwork, format: str) -> KerasNetwork:
@@ -108,28 +151,25 @@ def read_network(folder: Path) -> KerasNetwork:
     from edgegal.models.artefact import load_trained
 
     model, description = load_trained(folder)
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(f"Keras runs on {keras.backend.backend()} here", "export with KERAS_BACKEND=tensorflow")
+    need_tensorflow()
     network = KerasNetwork(model, description)
     _check(network, folder)
     return network
 
 
-def _expected_outputs(description: ClassifierDescription | DetectorDescription) -> dict[str, tuple[int, ...]]:
-    classes = len(description.labels)
-    if isinstance(description, ClassifierDescription):
-        return {"probabilities": (1, classes)}
-    anchors = anchor_count(description.anchors, description.preprocess.height, description.preprocess.width)
-    return {"boxes": (1, anchors, 4), "scores": (1, anchors, classes)}
+def need_tensorflow() -> None:
+    """`InputError` when Keras runs on another backend: the exporters understand this one alone."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(f"Keras runs on {keras.backend.backend()} here", "export with KERAS_BACKEND=tensorflow")
 
 
 def _check(network: KerasNetwork, folder: Path) -> None:
     outputs = network.model.output
     if not isinstance(outputs, dict):
         raise InputError(f"{folder}: the outputs of the model have no names", "train it with: edgegal train")
-    found, expected = network.output_shapes, _expected_outputs(network.description)
+    found, expected = network.output_shapes, output_shapes(network.description)
     if found != expected:
         raise InputError(f"{folder}: model.json asks for outputs {expected}, the model gives {found}")
     shape = tuple(network.model.inputs[0].shape[1:])

@@ -44,6 +44,10 @@ class Order:
     keep_float: tuple[str, ...] = ()
     integer_io: bool = False
 
+    def __post_init__(self) -> None:
+        if self.keep_float and self.precision in ("fp32", "fp16"):
+            raise InputError(f"{self.precision} files are float: there is nothing to keep in float", "leave it out")
+
     @property
     def ranges(self) -> Calibration:
         """The calibration of an integer precision."""
@@ -80,11 +84,14 @@ class Exporter:
         What it can write.
     module
         Module with the function `Converter.convert`, imported at first use.
+    checked_by
+        The format whose runtime runs the first file for parity: this one, unless devices alone can run it.
     """
 
     format: Format
     precisions: tuple[Precision, ...]
     module: str
+    checked_by: Format
 
     def load(self) -> Converter:
         """The converter; `MissingPartError` when a package it needs is absent."""
@@ -99,9 +106,11 @@ class Exporter:
 EXPORTERS: Mapping[str, Exporter] = {
     e.format: e
     for e in (
-        Exporter("tflite", ("fp32", "fp16", "int8"), "edgegal.export.tflite"),
-        Exporter("onnx", ("fp32", "int8"), "edgegal.export.onnx"),
-        Exporter("openvino", ("fp32", "fp16", "int8"), "edgegal.export.openvino"),
+        Exporter("tflite", ("fp32", "fp16", "dynamic", "int8", "int16x8"), "edgegal.export.tflite", "tflite"),
+        Exporter("onnx", ("fp32", "fp16", "dynamic", "int8"), "edgegal.export.onnx", "onnx"),
+        Exporter("openvino", ("fp32", "fp16", "dynamic", "int8"), "edgegal.export.openvino", "openvino"),
+        # The graph that the engine is built from is ONNX. Engines are built on the device, and fit no other.
+        Exporter("tensorrt", ("fp16", "int8"), "edgegal.export.tensorrt", "onnx"),
     )
 }
 

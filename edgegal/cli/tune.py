@@ -100,5 +100,5 @@ def tune(
     print_table(
         ["trial", "val loss", "accuracy", "parameters", "MMAC", "s", "filters x kernel", "dense", "dropout", "is"], rows
     )
-    typer.echo(f"best network: {result.folder} (next: edgegal export {result.folder} --out BUNDLE)")
+    typer.echo(f"best network: {result.folder} (next: edgegal export {result.folder} --calibration SET --out BUNDLE)")
     typer.echo(f"extend the search: the same command with --trials above {len(result.trials)}")

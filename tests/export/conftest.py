@@ -116,8 +116,8 @@ def write_pictures() -> Callable[[Path], Path]:
     import cv2
 
     def write(folder: Path) -> Path:
-        for split, seed in (("train", 30), ("val", 31)):
-            for number, picture in enumerate(sky(20, seed)):
+        for split, seed, count in (("train", 30, 40), ("val", 31, 20)):
+            for number, picture in enumerate(sky(count, seed)):
                 path = folder / split / LABELS[number % len(LABELS)] / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
@@ -165,7 +165,7 @@ def exported(classifier: Any, detector: Any, tmp_path_factory: pytest.TempPathFa
 
     out: Path = tmp_path_factory.mktemp("export") / "deep" / "tiny"
     calibration = Calibration(sky(32, 3), "simulated sky", "train", 3)
-    jobs = [Job(network, sky(24, 4), calibration) for network in (detector, classifier)]
+    jobs = [Job(network, sky(24, 4), calibration, "simulated sky val") for network in (detector, classifier)]
     lines: list[str] = []
     bundle = export_bundle(
         jobs,

@@ -15,6 +15,7 @@ from edgegal.export import Calibration, Identity, Job, KerasNetwork, export_bund
 from edgegal.models.classifier import compact_network, inverted_residual_network  # noqa: E402
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [compact_network, inverted_residual_network])
 def test_squeeze_and_excitation_survives(
     build: Callable[..., Any], classifier: Any, make_sky: Callable[[int, int], np.ndarray], tmp_path: Path

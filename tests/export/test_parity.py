@@ -1,6 +1,8 @@
 """The figures of parity, against what they mean, and the gate they feed."""
 
 import math
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,8 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edgegal import runtimes
+from edgegal.bundle.manifest import Measured, Parity, Precision
 from edgegal.errors import GateFailedError, InputError
-from edgegal.export.parity import LEAST_AGREEMENT, Reference, compare, least_agreement
+from edgegal.export import EXPORTERS, Calibration, Job
+from edgegal.export.parity import LEAST_AGREEMENT, LEAST_SQNR_DB, Reference, compare, held_to, measure, shortfall
+from edgegal.export.quiet import tools_quiet
+from edgegal.export.registry import Order
 
 pytestmark = pytest.mark.host
 
@@ -59,9 +66,68 @@ def test_values_that_are_not_finite_fail_the_gate(bad):
 
 
 def test_half_precision_at_work_is_held_to_half_precision():
-    assert least_agreement("detection", "fp32", "bf16") == LEAST_AGREEMENT["detection"]["fp16"]
-    assert least_agreement("detection", "fp32", "fp32") == LEAST_AGREEMENT["detection"]["fp32"]
-    assert least_agreement("detection", "int8", "int8+fp16") == LEAST_AGREEMENT["detection"]["int8"]
+    assert held_to("fp32", "bf16") == "fp16"
+    assert held_to("fp32", "fp32") == "fp32"
+    assert held_to("int8", "int8+fp16") == "int8"
+
+
+@pytest.mark.parametrize("thresholds", [LEAST_AGREEMENT, LEAST_SQNR_DB])
+def test_every_precision_has_its_thresholds_and_float_the_strictest(thresholds):
+    for by_precision in thresholds.values():
+        assert set(by_precision) == set(get_args(Precision))
+        assert by_precision["fp32"] == max(by_precision.values())
+
+
+PARITY = Parity(
+    samples=100,
+    max_abs=0.1,
+    mean_abs=0.01,
+    cosine=0.99,
+    sqnr_db=25.0,
+    agreement=0.96,
+    threshold=0.95,
+    least_sqnr_db=20.0,
+    measured=Measured(runtime="r", runtime_version="1", machine="m", cpu_flags=(), executed_precision="int8"),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"agreement": 0.95, "sqnr_db": 20.0}, ""),
+        ({"sqnr_db": None}, ""),
+        ({"agreement": 0.94}, "agrees with float on 0.940 of 100 pictures, at least 0.95 is asked"),
+        ({"sqnr_db": 19.96}, "has an SQNR of 20.0 dB, at least 20 dB is asked"),
+        ({"agreement": 0.1, "sqnr_db": 1.0}, "0.95 is asked and has an SQNR of 1.0 dB"),
+    ],
+)
+def test_either_threshold_fails_the_gate(changes, says):
+    assert says in (found := shortfall(PARITY.model_copy(update=changes)))
+    assert bool(found) == bool(says)
+
+
+def _broken(job, kind, broken_pictures, tmp_path):
+    """What the gate says of int8 files whose pictures are not those of the float network."""
+    reference = replace(Reference.of(job.network, job.pictures), pictures=broken_pictures)
+    order = Order(job.network, "int8", job.calibration, tmp_path / "int8", "{}")
+    with tools_quiet():
+        adapter = runtimes.load(runtimes.choose({kind}), EXPORTERS[kind].load().convert(order).files[0])
+    return shortfall(measure(reference, adapter, "int8"))
+
+
+@pytest.mark.parametrize("stage", ["classifier", "detector"])
+def test_a_network_that_is_fed_something_else_fails_the_gate(stage, make_sky, request, tmp_path):
+    """Colours in the wrong order, pictures a tenth as bright; and the same file passes on what it is made for."""
+    network = request.getfixturevalue(stage)
+    job = Job(network, make_sky(24, 4), Calibration(make_sky(32, 3), "sky", "train", 3))
+    broken = {
+        "nothing": job.pictures,
+        "colours": np.ascontiguousarray(job.pictures[..., ::-1]),
+        "brightness": job.pictures // 10,
+    }
+    missed = {what: bool(_broken(job, "onnx", pictures, tmp_path)) for what, pictures in broken.items()}
+    assert missed == {"nothing": False, "colours": True, "brightness": True}
 
 
 def test_classifiers_agree_by_their_top_class(classifier, make_sky):
@@ -84,8 +150,6 @@ def test_detectors_agree_by_their_boxes(detector, make_sky):
 
 
 def test_a_detector_that_finds_nothing_cannot_be_compared(detector):
-    from dataclasses import replace
-
     strict = replace(detector, description=detector.description.model_copy(update={"score_threshold": 1.0}))
     with pytest.raises(InputError, match="finds 0 galaxies"):
         Reference.of(strict, np.zeros((2, 64, 64, 3), np.uint8))
