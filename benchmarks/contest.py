@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgegal.benchmarks.classical import FITTED, ClassicalDetector
-from edgegal.benchmarks.figures import SCORE_FLOOR
+from edgegal.benchmarks.comparison.figures import SCORE_FLOOR
 from edgegal.detections import Detections
 from edgegal.frames import View
 from edgegal.inference import Detector

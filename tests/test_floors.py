@@ -34,13 +34,13 @@ CORE = {
 
 # What a floor may import besides itself and the core. The command line stands on top and may import all.
 ABOVE: Mapping[str, set[str]] = {
-    "benchmarks": set(),
+    "benchmarks": {"reports"},
     "data": set(),
     "demo": {"benchmarks", "device", "reports"},
     "device": set(),
     "doctor": {"device"},
     "explain": {"models"},
-    "export": {"data", "models", "training"},
+    "export": {"benchmarks", "data", "models", "training"},
     "models": set(),
     "reports": set(),
     "training": {"data", "models", "reports"},
@@ -56,6 +56,7 @@ HEAVY = {
 }
 EXCEPTIONS: Mapping[tuple[str, str], str] = {
     ("edgegal.runtimes.keras", "keras"): "the float reference; imported only when a .keras file is loaded",
+    ("edgegal.benchmarks.layers.onnx", "onnx"): "rewrites a graph to look into it; loaded for --per-layer only",
     ("edgegal.doctor.probe", "keras"): "tries the runtime keras in a process of its own, where it is installed",
 }
 

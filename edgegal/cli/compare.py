@@ -9,7 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from edgegal.benchmarks.comparison import BoxedPictures, LabelledPictures
-    from edgegal.benchmarks.report import Comparison, Gate
+    from edgegal.benchmarks.comparison.report import Comparison
+    from edgegal.benchmarks.comparison.verdict import Gate
     from edgegal.bundle import StageName
     from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
     from edgegal.data.heldout import Framing
@@ -24,6 +25,11 @@ class _Split(str, Enum):
     VAL = "val"
     TRAIN = "train"
     ALL = "all"
+
+
+class _DropType(str, Enum):
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative"
 
 
 class _Framing(str, Enum):
@@ -63,15 +69,32 @@ def compare(
     max_drop: float = typer.Option(
         0.01, "--max-drop", help="Largest loss of accuracy (detectors: AP at IoU .5) that passes."
     ),
+    drop_type: _DropType = typer.Option(
+        _DropType.ABSOLUTE, "--drop-type", help="Limits of losses as they are, or as shares of float's figure."
+    ),
     min_agreement: float = typer.Option(
-        0.97, "--min-agreement", min=0.0, max=1.0, help="Least share of float's classes a classifier must repeat."
+        0.97, "--min-agreement", help="Least share of float's classes a classifier must repeat."
     ),
     min_box_agreement: float = typer.Option(
-        0.85, "--min-box-agreement", min=0.0, max=1.0, help="Least share of boxes in common with the float detector."
+        0.85, "--min-box-agreement", help="Least share of boxes in common with the float detector."
     ),
+    worst_class_drop: float = typer.Option(
+        0.03, "--worst-class-drop", help="Largest loss of any class's recall (detectors: AP at IoU .5) that passes."
+    ),
+    bootstrap: int = typer.Option(1000, "--bootstrap", min=100, help="Resamples of the bootstraps."),
     seed: int = typer.Option(0, "--seed", help="Seed of the bootstraps."),
     record: bool = typer.Option(False, "--record", help="Write the figures into the bundle's manifest."),
+    per_layer: bool = typer.Option(
+        False, "--per-layer", help="Show the layers that integer files lose most in, and which to keep in float."
+    ),
     markdown: Path | None = typer.Option(None, "--markdown", help="File to write the report to, as Markdown."),
+    junit: Path | None = typer.Option(None, "--junit", help="File to write what was judged to, as JUnit XML."),
+    html: Path | None = typer.Option(
+        None, "--html", help="File to write one page to, with the pictures that float and variants differ on."
+    ),
+    github: bool = typer.Option(
+        False, "--github", help="Add the report to the step's summary on GitHub, and print its annotations."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document instead of the tables."),
 ) -> None:
     """Compare every variant of a bundle with float on labelled pictures.
@@ -79,16 +102,19 @@ def compare(
     With one --data after another, all sets stand in one table. Where the classifier need not answer, the share it
     answers and the accuracy of these answers are given beside the figures over all pictures.
 
-    Exit 1 when a variant is surely worse than --max-drop, that is, when the low end of the 95 % paired bootstrap
-    interval of its drop lies above it; or when it agrees with float on less than --min-agreement (classifiers) or
-    --min-box-agreement (detectors). A drop that may be chance passes.
+    Exit 1 when a variant is surely beyond a limit: when the low end of the 95 % paired bootstrap interval of its drop
+    lies above --max-drop, that of any class above --worst-class-drop (intervals widened for the number of classes), or
+    the high end of the interval of its agreement with float below --min-agreement (classifiers) or
+    --min-box-agreement (detectors). A drop that may be chance passes; where the pictures are too few to rule out one
+    beyond --max-drop, the verdict says so, and about how many it takes.
     """
     import json
 
     from edgegal import zoo
     from edgegal.benchmarks.comparison import compare_bundle, record_accuracy
-    from edgegal.benchmarks.report import Gate
-    from edgegal.benchmarks.storage import write_text
+    from edgegal.benchmarks.comparison.github import annotations, summary_file
+    from edgegal.benchmarks.comparison.outputs import Outputs
+    from edgegal.benchmarks.comparison.verdict import Gate
     from edgegal.cli.output import print_table
     from edgegal.data.boxed.names import is_boxed
     from edgegal.errors import InputError
@@ -99,11 +125,13 @@ def compare(
     def labelled(description: "ClassifierDescription") -> list["LabelledPictures"]:
         return [_labelled(name, description, scheme, split.value, framing.value) for name in data if not is_boxed(name)]
 
-    gate = Gate(max_drop, min_agreement, min_box_agreement)
+    gate = Gate(max_drop, min_agreement, min_box_agreement, worst_class_drop, drop_type.value)
+    outputs = Outputs(markdown, junit, html, summary_file() if github else None)
+    outputs.check()
     if (Path(bundle) / "model.json").is_file():
-        if record or reference or runtime:
+        if record or reference or runtime or per_layer:
             raise InputError(f"{bundle} is a trained model: it has no variants", "export it: edgegal export")
-        report = _trained(Path(bundle), labelled, gate, seed)
+        report = _trained(Path(bundle), labelled, gate, seed, bootstrap)
     else:
         if record and Path(bundle).is_file():
             raise InputError(
@@ -125,11 +153,12 @@ def compare(
             _boxed([n for n in data if is_boxed(n)], detector, class_map, split.value) if detector else [],
             _by_stage(reference),
             progress=_say,
+            resamples=bootstrap,
+            per_layer=per_layer,
         )
         if record:
             record_accuracy(opened, report)
-    if markdown:
-        write_text(markdown, report.markdown())
+    outputs.write(report)
     if as_json:
         typer.echo(json.dumps(report.document()))
     else:
@@ -139,7 +168,12 @@ def compare(
         for stage in report.stages:
             for name, reason in stage.left_out.items():
                 typer.echo(f"left out {stage.stage} {name}: {reason}")
+        for command in report.commands:
+            typer.echo(f"to keep the layers that lose most in float: {command}")
         typer.echo(report.verdict)
+    for line in annotations(report) if github else ():
+        # The runner reads both streams; a JSON document has stdout for itself.
+        typer.echo(line, err=as_json)
     report.check()
 
 
@@ -148,7 +182,11 @@ def _say(line: str) -> None:
 
 
 def _trained(
-    folder: Path, labelled: Callable[["ClassifierDescription"], list["LabelledPictures"]], gate: "Gate", seed: int
+    folder: Path,
+    labelled: Callable[["ClassifierDescription"], list["LabelledPictures"]],
+    gate: "Gate",
+    seed: int,
+    resamples: int,
 ) -> "Comparison":
     """The report of a network that was not exported."""
     from edgegal.benchmarks.comparison import compare_trained
@@ -159,7 +197,7 @@ def _trained(
     description = read_description(folder)
     if not isinstance(description, ClassifierDescription):
         raise InputError(f"{folder} is a detector: it is compared in a bundle", "export it: edgegal export")
-    return compare_trained(folder, description, labelled(description), gate, seed, _say)
+    return compare_trained(folder, description, labelled(description), gate, seed, _say, resamples)
 
 
 def _labelled(
@@ -182,13 +220,14 @@ def _boxed(
     names: list[str], detector: "DetectorDescription", class_map: list[str], split: str
 ) -> "list[BoxedPictures]":
     """Sets of pictures with boxes, in the classes of a detector."""
+    if not names:
+        # The packages that sets need are absent on a device, and the bundle's own set needs none of them.
+        return []
     from edgegal.benchmarks.comparison import BoxedPictures
     from edgegal.data.boxed.names import parse_class_map
     from edgegal.data.boxed.registry import open_all
     from edgegal.device.sources.fits import read_fits
 
-    if not names:
-        return []
     found = []
     for boxed in open_all(
         names, parse_class_map(class_map), detector.labels, detector.preprocess.stretch, read_frame=read_fits

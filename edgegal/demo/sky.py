@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from edgegal.benchmarks.comparison import compare_bundle
-from edgegal.benchmarks.report import Comparison, Gate
+from edgegal.benchmarks.comparison.report import Comparison, Gate
 from edgegal.bundle import Bundle
 from edgegal.detections import iou_matrix
 from edgegal.device.pipeline import FrameResult, Pipeline

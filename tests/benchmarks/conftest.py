@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 
 from edgegal.anchors import AnchorLevel, AnchorSpec
+from edgegal.benchmarks.comparison.figures import ClassDrop, ClassifierRow, ClassRecall, ReliabilityBin
+from edgegal.benchmarks.comparison.report import Comparison
+from edgegal.benchmarks.comparison.stage import StageReport
+from edgegal.benchmarks.comparison.verdict import Gate
 from edgegal.bundle import Bundle, Manifest, Variant, file_record, save
 from edgegal.bundle.evaluation import BOXES_FILE
 from edgegal.bundle.manifest import ClassifierStage, DetectorStage, EvaluationSet, Provenance, Tensor
+from edgegal.metrics import Interval
 from edgegal.preprocess import Preprocess
 
 TILE, CELL, CROP = 256, 128, 16
@@ -203,3 +208,55 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
         return save(manifest, root)
 
     return make
+
+
+def classifier_row(
+    variant: str = "onnx-int8",
+    drop: tuple[float, float, float] | None = (0.0, 0.0, 0.0),
+    agreement: tuple[float, float, float] = (1.0, 0.99, 1.0),
+    lost: int = 0,
+    n: int = 500,
+    coverage: Interval | None = None,
+    class_drops: tuple[ClassDrop, ...] = (),
+) -> ClassifierRow:
+    """Figures of a classifier as they might be; of float itself without a drop."""
+    paired = drop is not None
+    return ClassifierRow(
+        variant,
+        "onnxruntime 1.31",
+        "int8",
+        n=n,
+        accuracy=Interval(0.9, 0.87, 0.93),
+        balanced_accuracy=Interval(0.89, 0.85, 0.92),
+        macro_f1=Interval(0.88, 0.85, 0.91),
+        calibration_error=0.02,
+        recalls=(ClassRecall("round", n, Interval(0.9, 0.87, 0.93)), ClassRecall("merger", 0, None)),
+        reliability=(ReliabilityBin(0.91, Interval(0.9, 0.87, 0.93), n),),
+        coverage=coverage,
+        selective_accuracy=coverage and Interval(0.97, 0.95, 0.98),
+        agreement=Interval(*agreement) if paired else None,
+        drop=Interval(*drop) if drop else None,
+        balanced_drop=Interval(*drop) if drop else None,
+        macro_f1_drop=Interval(*drop) if drop else None,
+        lost=lost if paired else None,
+        gained=0 if paired else None,
+        mcnemar_p=1.0 if paired else None,
+        class_drops=class_drops,
+    )
+
+
+def compared(*rows: ClassifierRow) -> Comparison:
+    """A comparison of these rows with float."""
+    float_row = classifier_row("onnx-fp32", drop=None, n=rows[0].n if rows else 500)
+    stage = StageReport("classifier", "painted", "test", "onnx-fp32", (float_row, *rows))
+    return Comparison("tiny", 0, 1000, Gate(), (stage,))
+
+
+@pytest.fixture(name="classifier_row", scope="session")
+def _classifier_row() -> Callable[..., ClassifierRow]:
+    return classifier_row
+
+
+@pytest.fixture(name="compared", scope="session")
+def _compared() -> Callable[..., Comparison]:
+    return compared

@@ -1,8 +1,10 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgegal.benchmarks.comparison import LabelledPictures, compare_bundle, record_accuracy
-from edgegal.benchmarks.report import Gate
+from edgegal.benchmarks.comparison.verdict import Gate
 from edgegal.bundle import Bundle, file_record, open_bundle, save
 from edgegal.bundle.manifest import ClassifierDescription, EvaluationSet, Provenance
 from edgegal.errors import DatasetError, EdgegalError, GateFailedError, InputError
@@ -29,15 +31,16 @@ def test_faithful_variants_pass_with_nothing_lost(make_bundle: Callable[..., Bun
     assert set(rows) == {(s, f"onnx-{p}") for s in ("detector", "classifier") for p in ("fp32", "int8")}
     classifier, detector = rows["classifier", "onnx-int8"], rows["detector", "onnx-int8"]
     assert classifier.n == 30
-    assert (classifier.accuracy.value, classifier.agreement, classifier.drop.value) == (1.0, 1.0, 0.0)
-    assert (detector.average_precision_50.value, detector.agreement, detector.drop.value) == (1.0, 1.0, 0.0)
+    assert (classifier.accuracy.value, classifier.agreement.value, classifier.drop.value) == (1.0, 1.0, 0.0)
+    assert (detector.average_precision_50.value, detector.agreement.value, detector.drop.value) == (1.0, 1.0, 0.0)
+    assert [(d.variant, d.total) for s in comparison.stages for d in s.disagreements] == [("onnx-int8", 0)] * 2
 
 
 def test_broken_variants_of_both_stages_are_named(make_bundle: Callable[..., Bundle]) -> None:
     with pytest.raises(GateFailedError) as caught:
         compare_bundle(make_bundle(mixing=SWAPPED, gain=-20.0), Gate()).check()
-    assert "classifier onnx-int8 lost 1.0000" in caught.value.message
-    assert "detector onnx-int8 lost" in caught.value.message
+    assert "classifier onnx-int8: accuracy drop 1.0000" in caught.value.message
+    assert "detector onnx-int8: AP@.5 drop" in caught.value.message
     assert "fp32" not in caught.value.message
 
 
@@ -117,10 +120,14 @@ def test_the_verb_takes_a_datasets_test_split_by_class_name(
     assert "crimson: no class of the classifier" in done.exception.message
 
 
-def test_the_verb_prints_the_document_then_fails(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    report = tmp_path / "reports" / "compare.md"
+def test_the_verb_prints_the_document_and_writes_all_reports_then_fails(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    report, junit, page, summary = (tmp_path / "reports" / name for name in ("a.md", "b.xml", "c.html", "d.md"))
     program = (
         "import sys\n"
+        # A device has no package that only datasets need.
+        "sys.modules.update(dict.fromkeys(['sep', 'pooch', 'h5py'], None))\n"
         "from edgegal.cli import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"
@@ -129,18 +136,32 @@ def test_the_verb_prints_the_document_then_fails(make_bundle: Callable[..., Bund
         "    print('heavy:', sorted(heavy), file=sys.stderr)\n"
     )
     bundle = str(make_bundle(mixing=SWAPPED).root)
-    arguments = ["compare", bundle, "--json", "--markdown", str(report), "--record"]
+    arguments = ["compare", bundle, "--json", "--markdown", str(report), "--record", "--bootstrap", "200"]
+    arguments += ["--junit", str(junit), "--html", str(page), "--github"]
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "GITHUB_STEP_SUMMARY": str(summary)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 1
-    assert "classifier onnx-int8 lost 1.0000" in done.stderr
+    assert "classifier onnx-int8: accuracy drop 1.0000" in done.stderr
     assert "Traceback" not in done.stderr
     assert "heavy: []" in done.stderr
     document = json.loads(done.stdout)
     assert [len(s["rows"]) for s in document["stages"]] == [2, 2]
     assert document["gate"]["passed"] is False
+    assert document["resamples"] == 200
     assert "Failed" in report.read_text()
+    assert summary.read_text() == report.read_text() + "\n"
+    assert len(ElementTree.parse(junit).findall(".//failure")) == len(document["gate"]["failures"])
+    # Stdout is the document alone.
+    assert "::error title=edgegal compare tiny::classifier onnx-int8%3A" not in done.stderr
+    assert "::error title=edgegal compare tiny::classifier onnx-int8: accuracy drop" in done.stderr
+    assert page.read_text().count("<figure>") == 24
+    assert not list(report.parent.glob(".*"))
     # A figure that fails the gate is still a figure.
     recorded = open_bundle(Path(bundle)).manifest.stages["classifier"].variants[1].accuracy
     assert [a.value for a in recorded] == [0.0, 0.0]
@@ -226,18 +247,55 @@ def test_answers_withheld_are_told_and_recorded(make_bundle: Callable[..., Bundl
     [
         (["--scheme", "h4"], "are for datasets"),
         (["--framing", "whole"], "are for datasets"),
+        (["--max-drop", "nan"], "--max-drop nan is no limit"),
+        (["--worst-class-drop", "-0.1"], "--worst-class-drop -0.1 is no limit"),
+        (["--min-agreement", "inf"], "--min-agreement inf is no limit"),
+        (["--junit", "."], "is no file"),
+        (["--github"], "GITHUB_STEP_SUMMARY"),
         (["--data", "gz2_kaggle_5class", "--scheme", "h4"], "map to no scheme"),
         (["--data", "nothing"], "no dataset called"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    make_bundle: Callable[..., Bundle], coloured_set: str, words: list[str], says: str
+    make_bundle: Callable[..., Bundle],
+    coloured_set: str,
+    words: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from edgegal.cli.compare import app
 
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     done = CliRunner().invoke(app, [str(make_bundle().root), *words])
     assert isinstance(done.exception, EdgegalError)
     assert says in done.exception.message
+
+
+def test_too_few_resamples_are_bad_usage(make_bundle: Callable[..., Bundle]) -> None:
+    from edgegal.cli.compare import app
+
+    done = CliRunner().invoke(app, [str(make_bundle().root), "--bootstrap", "99"])
+    assert done.exit_code == 2
+    assert "Invalid value for '--bootstrap'" in done.output
+
+
+def test_the_pictures_that_differ_are_kept_the_surest_first(make_bundle: Callable[..., Bundle]) -> None:
+    # Green is taken for red, by more or less.
+    mixing = 8 * np.eye(3)
+    mixing[1] = (8.0, 0.0, 0.0)
+    stages = {s.stage: s for s in compare_bundle(make_bundle(mixing=mixing, gain=-20.0), Gate()).stages}
+    (classes,), (boxes,) = stages["classifier"].disagreements, stages["detector"].disagreements
+    assert (classes.variant, classes.total, len(classes.shown)) == ("onnx-int8", 10, 10)
+    assert {(d.truth, d.expected, d.obtained) for d in classes.shown} == {("green", "green", "red")}
+    surest = [min(d.expected_probability, d.obtained_probability) for d in classes.shown]
+    assert surest == sorted(surest, reverse=True)
+    # Every cell is a galaxy to one of the two detectors.
+    assert boxes.total == 8
+    for each in boxes.shown:
+        assert each.only_float.all()
+        assert each.only_variant.all()
+        assert len(each.expected) + len(each.obtained) == 4
+        assert each.drawn(200).shape == (200, 200, 3)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The comparison on what training and exporting really write."""
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgegal.benchmarks.comparison import LabelledPictures, compare_bundle
-from edgegal.benchmarks.report import Gate
+from edgegal.benchmarks.comparison.page import html_page
+from edgegal.benchmarks.comparison.verdict import Gate
 from edgegal.preprocess import Preprocess
 
 pytestmark = pytest.mark.host
@@ -40,19 +42,28 @@ def test_a_quantised_network_is_compared_with_its_keras_model(tmp_path: Path, pr
     trained = save_trained(model, description, tmp_path / "trained")
     network = read_network(trained)
     job = Job(network, pictures[:40], Calibration(pictures[40:80], "noise", "train", 0))
-    bundle = export_bundle([job], plan(["tflite"], ["fp32", "int8"]), tmp_path / "bundle")
+    bundle = export_bundle([job], plan(["tflite"], ["fp32", "dynamic", "int8"]), tmp_path / "bundle")
 
     truth = kinds.astype(np.int32)
     truth[:10] = (truth[:10] + 1) % 3
     labelled = LabelledPictures("noise", "test", pictures, truth)
-    comparison = compare_bundle(bundle, Gate(), labelled=[labelled], references={"classifier": trained})
+    comparison = compare_bundle(bundle, Gate(), labelled=[labelled], references={"classifier": trained}, per_layer=True)
     (stage,) = comparison.stages
     rows = {row.variant: row for row in stage.rows}
     assert stage.reference == "keras"
     assert rows["keras"].accuracy.value == pytest.approx(110 / 120)
-    assert rows["tflite-fp32"].agreement == 1.0
+    assert rows["tflite-fp32"].agreement.value == 1.0
     assert rows["tflite-int8"].executed == "int8"
-    assert rows["tflite-int8"].agreement >= 0.95
+    assert rows["tflite-int8"].agreement.value >= 0.95
     assert rows["tflite-int8"].drop.value == pytest.approx(
         rows["keras"].accuracy.value - rows["tflite-int8"].accuracy.value
     )
+    dynamic, layers = comparison.layers
+    # The converter would refuse to keep any in float.
+    assert (dynamic.variant, dynamic.keep) == ("tflite-dynamic", ())
+    assert comparison.commands == (layers.command,)
+    assert (layers.variant, layers.format) == ("tflite-int8", "tflite")
+    assert len(layers.keep) == 3
+    assert {layer.name for layer in layers.worst[:10]} >= set(layers.keep)
+    page = html_page(comparison)
+    assert layers.command in html.unescape(page)

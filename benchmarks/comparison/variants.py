@@ -1,21 +1,35 @@
 """What quantising cost: every variant of a bundle against float, on the same labelled pictures.
 
-Answering (a network over pictures) is here, judging the answers in `figures`, the verdict on the figures in `report`.
+Answering (a network over pictures) is here, judging the answers in `figures`, the verdict on the figures in `verdict`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegal import anchors, runtimes
-from edgegal.benchmarks.figures import SCORE_FLOOR, Answers, ClassifierRow, Ran, Row, judge_classifier, judge_detector
-from edgegal.benchmarks.report import Comparison, Gate, StageReport
+from edgegal.benchmarks.comparison.disagreements import Disagreements, box_disagreements, class_disagreements
+from edgegal.benchmarks.comparison.figures import (
+    RESAMPLES,
+    SCORE_FLOOR,
+    Answers,
+    ClassifierRow,
+    Ran,
+    Row,
+    judge_classifier,
+    judge_detector,
+)
+from edgegal.benchmarks.comparison.layer_report import PICTURES, LayerReport, analyse_layers
+from edgegal.benchmarks.comparison.report import Comparison
+from edgegal.benchmarks.comparison.stage import StageReport
+from edgegal.benchmarks.comparison.verdict import Gate
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant, save
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set
-from edgegal.bundle.manifest import Accuracy, ClassifierDescription, Measured
+from edgegal.bundle.manifest import Accuracy, ClassifierDescription, DetectorDescription, Measured
 from edgegal.detections import Detections
 from edgegal.errors import BundleError, DatasetError, InputError, MissingPartError
 from edgegal.frames import View
@@ -25,7 +39,7 @@ from edgegal.machine import this_machine
 from edgegal.metrics import Interval, answered
 from edgegal.preprocess import network_input, resize
 from edgegal.runtimes import RuntimeAdapter
-from edgegal.slicing import detect_sliced
+from edgegal.slicing import detect_sliced, tiles
 
 __all__ = [
     "BoxedPictures",
@@ -86,6 +100,15 @@ class LabelledPictures:
         height, width = description.preprocess.height, description.preprocess.width
         return np.stack([resize(picture, height, width) for picture in self.pictures])
 
+    def inputs(self, description: ClassifierDescription, count: int) -> View:
+        """Up to `count` pictures spread over the set, ``(n, h, w, 3)``, as the classifier takes them."""
+        return replace(self, pictures=self.pictures[_spread(len(self.pictures), count)]).crops(description)
+
+
+def _spread(n: int, count: int) -> NDArray[np.int64]:
+    """Up to `count` places of `n`, evenly apart."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(np.int64))
+
 
 def in_classes(labels: NDArray[np.int32], names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
     """Labels that index `names` as labels that index `classes`; `DatasetError` when a name is no class."""
@@ -117,6 +140,13 @@ class BoxedPictures:
     truth: Sequence[Detections]
     ignore: Sequence[NDArray[np.float32]]
 
+    def inputs(self, description: DetectorDescription, count: int) -> View:
+        """Up to `count` tiles ``(n, h, w, 3)``, those of the finest level first, from pictures spread over the set."""
+        each = max(1, count // len(self.pictures))
+        slicing = slicing_of(description)
+        chosen = [self.pictures[i] for i in _spread(len(self.pictures), count)]
+        return np.stack([tile.pixels for picture in chosen for tile in islice(tiles(picture, slicing), each)])
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -126,6 +156,7 @@ class _Plan:
     threads: int
     runtime: str | None
     seed: int
+    resamples: int
     progress: Progress
 
     def adapters(
@@ -151,45 +182,65 @@ class _Plan:
         crops, classes = data.crops(stage), data.classes(stage)
         rows: list[Row] = []
         left_out: dict[str, str] = {}
-        reference = None
+        disagreements: list[Disagreements] = []
+        reference: Answers | None = None
+
+        def judge(name: str, adapter: RuntimeAdapter, answers: Answers) -> None:
+            nonlocal reference
+            ran = _ran(name, adapter)
+            rows.append(judge_classifier(ran, answers, data.labels, classes, reference, self.seed, self.resamples))
+            if reference is None:
+                reference = answers
+            else:
+                disagreements.append(class_disagreements(name, data.pictures, data.labels, classes, reference, answers))
+
         if keras is not None:
             adapter = _load_keras(keras)
-            reference = data.answers(stage, _keras_probabilities(adapter, crops, stage))
-            rows.append(judge_classifier(_ran(_KERAS, adapter), reference, data.labels, classes, None, self.seed))
+            judge(_KERAS, adapter, data.answers(stage, _keras_probabilities(adapter, crops, stage)))
         for variant, adapter in self.adapters(stage, left_out):
             _need_float(reference is not None, variant, left_out)
-            answers = data.answers(stage, Classifier(stage, variant, adapter)(crops))
-            rows.append(
-                judge_classifier(_ran(variant.name, adapter), answers, data.labels, classes, reference, self.seed)
-            )
-            reference = answers if reference is None else reference
-        return _report("classifier", data, rows, left_out)
+            judge(variant.name, adapter, data.answers(stage, Classifier(stage, variant, adapter)(crops)))
+        return _report("classifier", data, rows, left_out, disagreements)
 
     def detector(self, stage: DetectorStage, data: BoxedPictures, keras: Path | None) -> StageReport:
         if not any(map(len, data.truth)):
             raise InputError(f"{data.name} has no true box: there is nothing to find")
         rows: list[Row] = []
         left_out: dict[str, str] = {}
+        disagreements: list[Disagreements] = []
         grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
-        reference = None
+        threshold = stage.score_threshold
+        reference: list[Detections] | None = None
 
-        def judge(
-            name: str, adapter: RuntimeAdapter, found: Sequence[Detections], expected: Sequence[Detections] | None
-        ) -> None:
-            ran, threshold = _ran(name, adapter), stage.score_threshold
-            rows.append(judge_detector(ran, found, data.truth, data.ignore, expected, threshold, self.seed))
+        def judge(name: str, adapter: RuntimeAdapter, found: list[Detections]) -> None:
+            nonlocal reference
+            rows.append(
+                judge_detector(
+                    _ran(name, adapter),
+                    *(found, data.truth, data.ignore, reference, stage.labels, threshold, self.seed, self.resamples),
+                )
+            )
+            if reference is None:
+                reference = found
+            else:
+                expected, obtained = ([f.above(threshold) for f in these] for these in (reference, found))
+                disagreements.append(box_disagreements(name, data.pictures, data.truth, expected, obtained))
 
         if keras is not None:
             adapter = _load_keras(keras)
-            reference = [_keras_detections(adapter, picture, stage, grid) for picture in data.pictures]
-            judge(_KERAS, adapter, reference, None)
+            judge(_KERAS, adapter, [_keras_detections(adapter, picture, stage, grid) for picture in data.pictures])
         for variant, adapter in self.adapters(stage, left_out):
             _need_float(reference is not None, variant, left_out)
             detector = Detector(stage, variant, adapter, grid)
-            found = [detector.detect(picture, SCORE_FLOOR) for picture in data.pictures]
-            judge(variant.name, adapter, found, reference)
-            reference = found if reference is None else reference
-        return _report("detector", data, rows, left_out)
+            judge(variant.name, adapter, [detector.detect(picture, SCORE_FLOOR) for picture in data.pictures])
+        return _report("detector", data, rows, left_out, disagreements)
+
+    def layers(self, report: StageReport, pictures: View) -> tuple[StageReport, tuple[LayerReport, ...]]:
+        """The layers of the variants that a report is of; what cannot be looked into goes to what it left out."""
+        self.progress(f"{report.stage}: layers of the integer variants on {len(pictures)} pictures")
+        found, refused = analyse_layers(self.bundle, report.stage, [row.variant for row in report.rows], pictures)
+        left_out = {**report.left_out, **{f"layers of {name}": reason for name, reason in refused.items()}}
+        return replace(report, left_out=left_out), found
 
 
 def _keras_detections(
@@ -209,14 +260,21 @@ def _need_float(present: bool, variant: Variant, left_out: Mapping[str, str]) ->
 
 
 def _report(
-    stage: StageName, data: LabelledPictures | BoxedPictures, rows: Sequence[Row], left_out: Mapping[str, str]
+    stage: StageName,
+    data: LabelledPictures | BoxedPictures,
+    rows: Sequence[Row],
+    left_out: Mapping[str, str],
+    disagreements: Sequence[Disagreements],
 ) -> StageReport:
+    if len(rows) < 2 and not left_out:
+        raise InputError(
+            f"only float is here of the {stage}: there is nothing to compare",
+            "take a bundle with a quantised variant, or give the trained model with --reference DIR",
+        )
     if len(rows) < 2:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise MissingPartError(
-            f"nothing of the {stage} to compare here{': ' if why else ''}{why}", "run: edgegal doctor"
-        )
-    return StageReport(stage, data.name, data.split, rows[0].variant, tuple(rows), left_out)
+        raise MissingPartError(f"nothing of the {stage} to compare here: {why}", "run: edgegal doctor")
+    return StageReport(stage, data.name, data.split, rows[0].variant, tuple(rows), left_out, tuple(disagreements))
 
 
 def _ran(name: str, adapter: RuntimeAdapter) -> Ran:
@@ -251,6 +309,8 @@ def compare_bundle(
     boxed: Sequence[BoxedPictures] = (),
     references: Mapping[StageName, Path] | None = None,
     progress: Progress = lambda line: None,
+    resamples: int = RESAMPLES,
+    per_layer: bool = False,
 ) -> Comparison:
     """Compare every variant that runs here with float.
 
@@ -274,6 +334,10 @@ def compare_bundle(
         Folders of trained Keras models to take as float, by stage; the first fp32 variant otherwise.
     progress
         Told each variant before it runs.
+    resamples
+        Of the bootstraps.
+    per_layer
+        Compare the layers of integer files with those of float too, on a few pictures of each stage's first set.
 
     Raises
     ------
@@ -284,25 +348,34 @@ def compare_bundle(
     BundleError
         A file of the bundle was changed.
     """
-    plan = _Plan(bundle, threads, runtime, seed, progress)
+    plan = _Plan(bundle, threads, runtime, seed, resamples, progress)
     keras = references or {}
-    stages = []
+    stages: list[StageReport] = []
+    layers: list[LayerReport] = []
     detector, classifier = bundle.manifest.detector, bundle.manifest.classifier
     if detector is not None and not boxed and detector.evaluation is not None:
         pictures, boxes = read_detector_set(bundle)
         truth = [Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int32)) for b in boxes]
         nothing = [np.zeros((0, 4), np.float32)] * len(boxes)
         boxed = (BoxedPictures(detector.evaluation.description, "evaluation", list(pictures), truth, nothing),)
-    if detector is not None:
-        stages += [plan.detector(detector, data, keras.get("detector")) for data in boxed]
+    if detector is not None and boxed:
+        reports = [plan.detector(detector, data, keras.get("detector")) for data in boxed]
+        if per_layer:
+            reports[0], found = plan.layers(reports[0], boxed[0].inputs(detector, PICTURES))
+            layers += found
+        stages += reports
     if classifier is not None and not labelled and classifier.evaluation is not None:
         crops, labels = read_classifier_set(bundle)
         labelled = (LabelledPictures(classifier.evaluation.description, "evaluation", crops, labels),)
-    if classifier is not None:
-        stages += [plan.classifier(classifier, data, keras.get("classifier")) for data in labelled]
+    if classifier is not None and labelled:
+        reports = [plan.classifier(classifier, data, keras.get("classifier")) for data in labelled]
+        if per_layer:
+            reports[0], found = plan.layers(reports[0], labelled[0].inputs(classifier, PICTURES))
+            layers += found
+        stages += reports
     if not stages:
         raise InputError(f"bundle {bundle.manifest.name} has no evaluation set", "give one with --data NAME")
-    return Comparison(bundle.manifest.name, seed, gate, tuple(stages))
+    return Comparison(bundle.manifest.name, seed, resamples, gate, tuple(stages), tuple(layers))
 
 
 def compare_trained(
@@ -312,6 +385,7 @@ def compare_trained(
     gate: Gate,
     seed: int = 0,
     progress: Progress = lambda line: None,
+    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Judge a trained Keras classifier that was not exported yet: float alone, so the gate has nothing to judge.
 
@@ -323,7 +397,7 @@ def compare_trained(
         What it is.
     labelled
         Sets of pictures.
-    gate, seed, progress
+    gate, seed, progress, resamples
         As `compare_bundle` takes them.
 
     Raises
@@ -340,9 +414,10 @@ def compare_trained(
     for data in labelled:
         progress(f"classification: {folder} on {data.name}")
         answers = data.answers(description, _keras_probabilities(adapter, data.crops(description), description))
-        row = judge_classifier(_ran(_KERAS, adapter), answers, data.labels, data.classes(description), None, seed)
+        classes = data.classes(description)
+        row = judge_classifier(_ran(_KERAS, adapter), answers, data.labels, classes, None, seed, resamples)
         reports.append(StageReport("classifier", data.name, data.split, _KERAS, (row,)))
-    return Comparison(folder.name, seed, gate, tuple(reports))
+    return Comparison(folder.name, seed, resamples, gate, tuple(reports))
 
 
 def record_accuracy(bundle: Bundle, comparison: Comparison) -> Bundle:
