@@ -151,7 +151,7 @@ def test_every_option_named_in_running_text_is_one_of_some_verb() -> None:
     for verb in VERBS:
         command = parser(verb)
         for inner in getattr(command, "commands", {"": command}).values():
-            known |= {name for p in inner.params for name in p.opts}
+            known |= {name for p in inner.params for name in (*p.opts, *p.secondary_opts)}
     prose = "\n".join(_FENCE.sub("", page.read_text(encoding="utf-8")) for page in PAGES)
     assert set(re.findall(r"`(--[a-z-]+)", prose)) <= known
 
