@@ -1,7 +1,8 @@
 """Trained networks to files that small computers run, each checked against the float network before it ships."""
 
 from edgegal.export.calibration import Calibration, calibrate
-from edgegal.export.network import FloatNetwork, KerasNetwork, read_network
+from edgegal.export.network import FloatNetwork, KerasNetwork, OnnxNetwork, read_network
+from edgegal.export.outside import open_network
 from edgegal.export.picture_source import PictureSource, draw
 from edgegal.export.registry import EXPORTERS
 from edgegal.export.simulated import add_simulated_evaluation
@@ -11,6 +12,7 @@ from edgegal.export.writer import (
     VariantsFailedError,
     add_classifier_evaluation,
     add_detector_evaluation,
+    check_goal,
     export_bundle,
 )
 
@@ -21,6 +23,7 @@ __all__ = [
     "Identity",
     "Job",
     "KerasNetwork",
+    "OnnxNetwork",
     "Options",
     "PictureSource",
     "Sources",
@@ -29,8 +32,10 @@ __all__ = [
     "add_detector_evaluation",
     "add_simulated_evaluation",
     "calibrate",
+    "check_goal",
     "draw",
     "export_bundle",
+    "open_network",
     "plan",
     "prepare",
     "read_network",

@@ -79,7 +79,17 @@ def _translated(network: FloatNetwork) -> Any:
     function = tf.function(lambda image: static(image, training=False))
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name="image")]
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    _renumber(graph)
     return graph
+
+
+def _renumber(graph: Any) -> None:
+    """Count nodes anew: tf2onnx counts over all networks of a process, and ``--keep-float`` names them in another."""
+    found = [(node, node.name.rpartition("__")) for node in graph.graph.node]
+    numbered = [(node, stem, int(number)) for node, (stem, mark, number) in found if mark and number.isdecimal()]
+    places = {number: place for place, number in enumerate(sorted({number for *_, number in numbered}), 1)}
+    for node, stem, number in numbered:
+        node.name = f"{stem}__{places[number]}"
 
 
 def _check_operations(graph: Any) -> None:

@@ -86,12 +86,15 @@ class Exporter:
         Module with the function `Converter.convert`, imported at first use.
     checked_by
         The format whose runtime runs the first file for parity: this one, unless devices alone can run it.
+    selective
+        Precisions in which it can leave operations in float.
     """
 
     format: Format
     precisions: tuple[Precision, ...]
     module: str
     checked_by: Format
+    selective: tuple[Precision, ...]
 
     def load(self) -> Converter:
         """The converter; `MissingPartError` when a package it needs is absent."""
@@ -106,11 +109,30 @@ class Exporter:
 EXPORTERS: Mapping[str, Exporter] = {
     e.format: e
     for e in (
-        Exporter("tflite", ("fp32", "fp16", "dynamic", "int8", "int16x8"), "edgegal.export.tflite", "tflite"),
-        Exporter("onnx", ("fp32", "fp16", "dynamic", "int8"), "edgegal.export.onnx", "onnx"),
-        Exporter("openvino", ("fp32", "fp16", "dynamic", "int8"), "edgegal.export.openvino", "openvino"),
+        Exporter(
+            "tflite",
+            ("fp32", "fp16", "dynamic", "int8", "int16x8"),
+            "edgegal.export.tflite",
+            checked_by="tflite",
+            # The converter's debugger, which can, writes int8 whatever else is asked.
+            selective=("int8",),
+        ),
+        Exporter(
+            "onnx",
+            ("fp32", "fp16", "dynamic", "int8"),
+            "edgegal.export.onnx",
+            checked_by="onnx",
+            selective=("dynamic", "int8"),
+        ),
+        Exporter(
+            "openvino",
+            ("fp32", "fp16", "dynamic", "int8"),
+            "edgegal.export.openvino",
+            checked_by="openvino",
+            selective=("dynamic", "int8"),
+        ),
         # The graph that the engine is built from is ONNX. Engines are built on the device, and fit no other.
-        Exporter("tensorrt", ("fp16", "int8"), "edgegal.export.tensorrt", "onnx"),
+        Exporter("tensorrt", ("fp16", "int8"), "edgegal.export.tensorrt", checked_by="onnx", selective=("int8",)),
     )
 }
 

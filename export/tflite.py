@@ -54,7 +54,8 @@ def _converter(order: Order) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="edgegal-tflite-") as folder:
         try:
             static.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
-        except tf.errors.ResourceExhaustedError as error:
+        except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
+            # A full disk, and a file larger than the process may write.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _set_up(converter, order)

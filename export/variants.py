@@ -145,7 +145,7 @@ class _Step:
     @classmethod
     def of(cls, exporter: Exporter, precision: Precision, options: Options) -> "_Step":
         integers = options.integer_io and (exporter.format, precision) == ("tflite", "int8")
-        kept = () if precision in _FLOAT else options.keep_float.get(exporter.format, ())
+        kept = options.keep_float.get(exporter.format, ()) if precision in exporter.selective else ()
         return cls(exporter, precision, integers, kept)
 
     @property
@@ -222,12 +222,12 @@ def check_options(steps: Sequence[tuple[Exporter, Precision]], options: Options)
         raise InputError(f"two variants are called {', '.join(double)}", "ask for each format and precision once")
     if options.integer_io and not any(name.endswith("-io") for name in names):
         raise InputError("only tflite int8 can take and give integers", "add --format tflite --precision int8")
-    integers = {chosen.format for chosen, precision in steps if precision not in _FLOAT}
-    strange = [name for name in options.keep_float if name not in integers]
+    selective = {chosen.format for chosen, precision in steps if precision in chosen.selective}
+    strange = [name for name in options.keep_float if name not in selective]
     if strange:
         raise InputError(
             f"nothing is quantised in {strange[0]} of which layers could stay in float",
-            f"name one of: {', '.join(sorted(integers)) or 'none, as every precision is float'}",
+            f"name one of: {', '.join(sorted(selective)) or 'none, add --precision int8'}",
         )
 
 

@@ -30,7 +30,14 @@ from edgegal.export.registry import Exporter
 from edgegal.export.variants import Job, Options, check_options, export_variants
 from edgegal.frames import View
 
-__all__ = ["Identity", "VariantsFailedError", "add_classifier_evaluation", "add_detector_evaluation", "export_bundle"]
+__all__ = [
+    "Identity",
+    "VariantsFailedError",
+    "add_classifier_evaluation",
+    "add_detector_evaluation",
+    "check_goal",
+    "export_bundle",
+]
 
 _EVALUATION = "evaluation"
 _Stage = ClassifierStage | DetectorStage
@@ -159,6 +166,22 @@ def _refuse_evaluation_pictures(job: Job, old: Bundle | None) -> None:
         return
     read = read_detector_set if isinstance(stage, DetectorStage) else read_classifier_set
     refuse_shared(job.calibration.pictures, "calibration", read(old)[0], f"the evaluation set of {old.source}")
+
+
+def check_goal(
+    steps: Sequence[tuple[Exporter, Precision]], out: Path, identity: Identity | None = None, options: Options = _PLAIN
+) -> None:
+    """Refuse what `export_bundle` would refuse of these arguments, before networks and pictures are read.
+
+    Raises
+    ------
+    InputError
+        `out` is no bundle folder, the name is none for a bundle, or an option is for none of the steps.
+    BundleError
+        `out` is a damaged bundle, or one of another schema.
+    """
+    check_options(steps, options)
+    _identity(identity, _present(out), out, ())
 
 
 def add_classifier_evaluation(out: Path, pictures: View, labels: NDArray[np.integer], description: str) -> Bundle:

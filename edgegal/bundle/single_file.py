@@ -153,8 +153,8 @@ def _no_constant(name: str) -> float:
 def _first(error: ValidationError) -> str:
     """The first thing wrong, and where."""
     first = error.errors(include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    where, what = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def _check(adapter: RuntimeAdapter, metadata: _Metadata, path: Path) -> None:

@@ -132,7 +132,10 @@ def _read_manifest(root: Path, source: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{shown}: {where or 'manifest'}: {first['msg']}") from error
+        raise BundleError(
+            f"{shown}: {where or 'manifest'}: {first['msg'].removeprefix('Value error, ')}",
+            "get the bundle again, or export it again: edgegal export",
+        ) from error
     if manifest.seal and manifest.seal != manifest.expected_seal():
         raise BundleError(f"{shown} was changed: its seal is not that of its content", "get the bundle again")
     return manifest

@@ -69,6 +69,7 @@ def export(
         Sources,
         VariantsFailedError,
         add_simulated_evaluation,
+        check_goal,
         export_bundle,
         plan,
         prepare,
@@ -84,10 +85,12 @@ def export(
     sources = Sources.named(calibration, parity, [precision for _, precision in steps])
     if calibration is None and parity is None:
         say("parity is measured on the simulated sky: name pictures like those it will see with --parity")
+    identity = Identity(name) if name else None
+    check_goal(steps, out, identity, options)
     jobs = [prepare(model, sources, samples, seed, read_fits, say) for model in models]
     failed: VariantsFailedError | None = None
     try:
-        bundle = export_bundle(jobs, steps, out, Identity(name) if name else None, say, options)
+        bundle = export_bundle(jobs, steps, out, identity, say, options)
     except VariantsFailedError as error:
         if error.bundle is None:
             raise

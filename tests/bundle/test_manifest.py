@@ -86,6 +86,8 @@ def test_a_document_that_cannot_be_is_refused_where_it_is_wrong(bundle, document
         open_bundle(written(bundle, json.dumps(document)))
     assert error.value.message.startswith(str(bundle.root / "bundle.json"))
     assert "\n" not in error.value.message
+    assert "Value error" not in error.value.message
+    assert error.value.mend
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -55,6 +55,7 @@ def _tree(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_every_format_and_precision_is_there_and_verifies(exported):
     stages = exported.bundle.manifest.stages
     assert list(stages) == ["detector", "classifier"]
@@ -63,6 +64,7 @@ def test_every_format_and_precision_is_there_and_verifies(exported):
     assert not [p.name for p in exported.bundle.root.parent.iterdir() if p != exported.bundle.root]
 
 
+@pytest.mark.slow
 def test_outputs_by_role_are_those_of_keras(exported, detector, classifier, make_sky):
     """Each role is mapped to the right tensor of each file: on pictures that no fixture has used."""
     pictures = make_sky(6, 99)
@@ -79,6 +81,7 @@ def test_outputs_by_role_are_those_of_keras(exported, detector, classifier, make
             assert np.corrcoef(found.ravel(), reference.ravel())[0, 1] > 0.98, (name, variant.name, tensor.role)
 
 
+@pytest.mark.slow
 def test_parity_is_recorded_with_where_it_was_measured(exported):
     for _, _, variant in _each_variant(exported.bundle):
         parity = variant.parity
@@ -92,6 +95,7 @@ def test_parity_is_recorded_with_where_it_was_measured(exported):
     assert sum("agrees" in line for line in exported.lines) == 2 * len(VARIANTS)
 
 
+@pytest.mark.slow
 def test_integer_files_run_in_integers_and_record_their_calibration(exported):
     for _, _, variant in _each_variant(exported.bundle):
         if variant.precision != "int8":
@@ -103,6 +107,7 @@ def test_integer_files_run_in_integers_and_record_their_calibration(exported):
         assert (variant.quantization.samples, variant.quantization.seed) == (32, 3)
 
 
+@pytest.mark.slow
 def test_tflite_integers_stay_inside(exported):
     """Float in, float out, and each output leaves the integers with a scale of its own."""
     from ai_edge_litert.interpreter import Interpreter
@@ -122,6 +127,7 @@ def test_tflite_integers_stay_inside(exported):
     assert len(set(scales.values())) == 2
 
 
+@pytest.mark.slow
 def test_tflite_files_hold_no_operator_newer_than_the_last_tflite_runtime(exported):
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -136,6 +142,7 @@ def test_tflite_files_hold_no_operator_newer_than_the_last_tflite_runtime(export
                 assert code.version <= known[operator], (variant.name, operator)
 
 
+@pytest.mark.slow
 def test_each_file_says_what_it_is(exported):
     import onnx
     import openvino
@@ -164,6 +171,7 @@ def test_each_file_says_what_it_is(exported):
             assert described == (stage.abstain_below, stage.min_side_px) == (0.35, 6.0)
 
 
+@pytest.mark.slow
 def test_the_bundle_runs_as_the_device_runs_it(exported, make_sky):
     view = make_sky(1, 5)[0]
     found = [open_detector(exported.bundle, runtime).detect(view) for runtime in ("litert", "onnxruntime", "openvino")]
@@ -173,6 +181,7 @@ def test_the_bundle_runs_as_the_device_runs_it(exported, make_sky):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_card_names_every_variant_and_the_calibration(exported):
     card = (exported.bundle.root / "CARD.md").read_text()
     assert all(name in card for name in VARIANTS)
@@ -197,6 +206,7 @@ def test_a_broken_quantisation_fails_and_leaves_nothing(broken, kind, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_passes_is_written_and_what_fails_is_named(broken, tmp_path):
     lines = []
     steps = plan(["tflite", "onnx"], ["fp32", "int8"])
@@ -258,6 +268,7 @@ def test_exporting_again_adds_to_the_bundle(classifier, exported, make_sky, tmp_
     assert verify(grown) == []
 
 
+@pytest.mark.slow
 def test_another_network_replaces_the_stage_and_leaves_the_other(classifier, exported, make_sky, tmp_path):
     out = shutil.copytree(exported.bundle.root, tmp_path / "tiny")
     bundle = export_bundle([Job(_taught_again(classifier), make_sky(24, 4))], plan(["tflite"], ["fp32"]), out)
@@ -300,6 +311,7 @@ def test_a_folder_whose_name_no_bundle_can_have_is_told_before_any_work(classifi
     assert lines == []
 
 
+@pytest.mark.slow
 def test_a_new_name_leaves_the_rest_as_it_was(classifier, make_sky, tmp_path):
     job = Job(classifier, make_sky(24, 4))
     steps = plan(["tflite"], ["fp32"])
@@ -308,6 +320,7 @@ def test_a_new_name_leaves_the_rest_as_it_was(classifier, make_sky, tmp_path):
     assert (manifest.name, manifest.version, manifest.licence) == ("new", "2.0", "CC0-1.0")
 
 
+@pytest.mark.slow
 def test_calibration_on_the_pictures_a_bundle_is_judged_by_is_refused(classifier, exported, make_sky, tmp_path):
     out = shutil.copytree(exported.bundle.root, tmp_path / "tiny")
     pictures = make_sky(20, 60)
@@ -338,6 +351,7 @@ def test_options_that_are_for_nothing_asked_are_refused(classifier, make_sky, tm
         export_bundle([job], plan(["tflite"], ["fp32"]), tmp_path / "out", options=options)
 
 
+@pytest.mark.slow
 def test_integers_in_and_out_are_a_variant_of_their_own(exported, classifier, make_sky, tmp_path):
     out = shutil.copytree(exported.bundle.root, tmp_path / "tiny")
     job = Job(classifier, make_sky(24, 4), exported.calibration)
@@ -350,6 +364,7 @@ def test_integers_in_and_out_are_a_variant_of_their_own(exported, classifier, ma
     assert all(t.scale for t in (*integers.inputs, *integers.outputs))
 
 
+@pytest.mark.slow
 def test_a_format_for_the_device_alone_is_checked_by_the_runtime_that_its_exporter_names(
     exported, classifier, make_sky, tmp_path
 ):
@@ -372,6 +387,7 @@ def _files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_loses_nothing(exported, make_sky, tmp_path):
     out = shutil.copytree(exported.bundle.root, tmp_path / "tiny")
     before = _tree(out)
@@ -385,12 +401,13 @@ def test_a_full_disk_is_told_and_loses_nothing(exported, make_sky, tmp_path):
 
 def test_a_disk_that_fills_while_files_are_written_is_told(classifier, make_sky, tmp_path):
     job = Job(classifier, make_sky(24, 4))
-    for kind in ("onnx", "openvino"):
+    for kind in ("tflite", "onnx", "openvino"):
         with _files_of_at_most(8000), pytest.raises(InputError, match="no space left to write"):
             export_bundle([job], plan([kind], ["fp32"]), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user for a moment")
 @pytest.mark.parametrize("part", [".", "classifier"])
 def test_a_folder_that_may_not_be_written_is_told(exported, make_sky, part):
@@ -453,5 +470,6 @@ def test_a_plan_skips_what_a_format_lacks():
     assert [(e.format, p) for e, p in steps] == [("tflite", "fp32"), ("tflite", "int16x8"), ("onnx", "fp32")]
 
 
+@pytest.mark.slow
 def test_open_bundle_reads_what_was_written(exported):
     assert open_bundle(exported.bundle.root).manifest == exported.bundle.manifest

@@ -82,3 +82,14 @@ def test_what_cannot_be_done_is_told_in_one_line(tmp_path, words, says):
     assert "Traceback" not in run.stderr
     assert run.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_goal_that_cannot_be_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "notes.txt").write_text("no bundle")
+    words = [tmp_path / "absent", "--precision", "fp32"]
+    for rest, problem in (
+        (["--out", tmp_path], "no bundle folder"),
+        (["--out", tmp_path / "out", "--name", "Two Words"], "cannot be the name"),
+    ):
+        run = _edgegal(*words, *rest)
+        assert (run.returncode, problem in run.stderr) == (2, True), run.stderr

@@ -169,3 +169,10 @@ def test_a_full_disk_is_an_error_of_the_system(classifier: Any, tmp_path: Path) 
     (tmp_path / "full.onnx").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         convert(Order(classifier, "fp32", None, tmp_path / "full", METADATA))
+
+
+def test_nodes_are_called_alike_whatever_was_converted_before(classifier: Any) -> None:
+    # Two networks of one model: the graph of each is made anew.
+    first, second = (float_graph(KerasNetwork(classifier.model, classifier.description)).graph.node for _ in range(2))
+    assert [node.name for node in first] == [node.name for node in second]
+    assert any("__" in node.name for node in first)

@@ -130,6 +130,7 @@ def test_a_wrapped_model_answers_as_with_its_own_preprocessing(models, data):
     assert_allclose(network(PICTURES)["probabilities"], softmax(logits), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_mobilenet_of_keras_applications_with_its_own_preprocessing(tmp_path):
     import keras
 
