@@ -5,6 +5,8 @@
 #   test-slow     tests that train or convert real networks
 #   test-realsky  only the tests on the shared real pictures; fails when the pictures are absent
 #   test-peers    tests against real programs: browser, cloud-init, servers
+#   test-night    a day of frames, kills, a full disk, broken files: 15 minutes
+#   test-arm64    the shipped networks and the device path on emulated ARM cores, against this machine
 #   bench         latency of the shipped bundle on this machine
 #   zoo           train, export and measure the shipped bundle again (hours on two cores; needs the shared pictures)
 #   pins          resolve constraints/*.txt again
@@ -14,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint test-host test-legacy test-slow test-realsky test-peers bench zoo pins clean
+.PHONY: demo test lint test-host test-legacy test-slow test-realsky test-peers test-night test-arm64 bench zoo pins clean
 
 comma := ,
 # The first interpreter that really starts (a version manager leaves names that do not) and fits a range.
@@ -103,6 +105,13 @@ test-peers: .venv/.installed
 	tests/peers/install
 	.venv/bin/python -m pytest -v -m peers tests/peers
 
+test-night: .venv/.installed
+	.venv/bin/python -m pytest -v -rs -m night tests/endurance
+
+test-arm64: .venv/.installed .venv-legacy/.installed
+	tests/arm64/install
+	.venv/bin/python -m pytest -v -rs -m arm64 tests/arm64 --durations=5
+
 bench: .venv/.installed
 	.venv/bin/edgegal bench --out out/bench
 
@@ -123,8 +132,8 @@ zoo: .venv/.installed
 	$(ZOO_FOUR) --start $(ZOO)/first2 --seed 102 $(ZOO_ENSEMBLE) --epochs 8 --rate 0.0015 --balance 0.6 --even 0.55 --keep 0.5 --adjust 0.15 --out $(ZOO)/four
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 6000 --epochs 7 --out $(ZOO)/detector1
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 5000 --epochs 3 --start $(ZOO)/detector1 --rate 1e-3 --seed 1 --out $(ZOO)/detector
-	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
-	.venv/bin/edgegal export $(ZOO)/four --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
+	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --calibration gz2_kaggle_5class --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
+	.venv/bin/edgegal export $(ZOO)/four --calibration gz2_kaggle_5class --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data cutouts:gz2_kaggle_5class --data composed:gz2_kaggle_5class --record
