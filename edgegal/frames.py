@@ -1,17 +1,21 @@
 """What a camera or a file delivers: pixels and what the header said about them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.errors import FrameError
 
-__all__ = ["BayerPattern", "Frame", "View"]
+__all__ = ["BayerPattern", "Frame", "Header", "View", "shifted_bayer"]
 
 BayerPattern: TypeAlias = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
+
+Header: TypeAlias = Mapping[str, str | int | float | bool]
+"""Facts about a frame by FITS keyword, whatever the source: ``GAIN``, ``CCD-TEMP`` (degrees Celsius), ``INSTRUME``."""
 
 View: TypeAlias = NDArray[np.uint8]
 """Display-stretched picture, shape ``(height, width, 3)``, uint8, colour order RGB, row 0 at the top."""
@@ -30,7 +34,8 @@ class Frame:
     index
         Position in its stream, from 0.
     time
-        Mid or start of exposure in UTC, timezone-aware; None when nobody said.
+        Mid or start of exposure in UTC, timezone-aware; None when nobody said. A camera that says nothing gives the
+        time of arrival.
     linear
         True when values are proportional to light (a sensor's), False when already stretched for display.
     bayer
@@ -41,6 +46,9 @@ class Frame:
         Arc seconds per pixel, if known.
     target
         Name of the object pointed at, if known.
+    header
+        What else was said about the frame. A WCS among it holds for the pixels as they stand here: pixel ``(1, 1)`` is
+        the centre of the top-left one.
     """
 
     pixels: NDArray[Any]
@@ -52,6 +60,7 @@ class Frame:
     exposure_s: float | None = None
     pixel_scale: float | None = None
     target: str | None = None
+    header: Header = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -66,3 +75,12 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def shifted_bayer(pattern: str, x: int, y: int) -> BayerPattern | None:
+    """The pattern as seen from a pixel `x` to the right of and `y` below the first; None when it is no known one."""
+    if x % 2:
+        pattern = pattern[1:2] + pattern[0:1] + pattern[3:4] + pattern[2:3]
+    if y % 2:
+        pattern = pattern[2:] + pattern[:2]
+    return next((known for known in get_args(BayerPattern) if known == pattern), None)

@@ -343,6 +343,9 @@ class Night:
         Pixels of drift per exposure, x and y.
     cadence_s
         Seconds from one exposure to the next.
+    rotation
+        Degrees by which the field turns about the middle of the frame per exposure, anticlockwise as seen, as it does
+        on an altitude-azimuth mount.
     """
 
     seed: int = 0
@@ -354,11 +357,15 @@ class Night:
     noise: float = 1.0
     drift: tuple[float, float] = (1.7, -0.9)
     cadence_s: float = 10.0
+    rotation: float = 0.0
     scene: Scene = field(init=False, repr=False, compare=False)
     margin: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         margin = int(np.ceil(self.frames * max(abs(d) for d in self.drift))) + 2
+        if self.rotation:
+            # The corners of the frame reach out to its circumcircle.
+            margin += int(np.ceil((np.hypot(self.width, self.height) - min(self.width, self.height)) / 2))
         rng = np.random.default_rng(self.seed)
         scene = draw_scene(
             self.height + 2 * margin, self.width + 2 * margin, rng, self.galaxies, self.stars, sizes=(16, 150)
@@ -370,21 +377,31 @@ class Night:
         """How far the field of frame `index` has moved from frame 0, pixels x and y."""
         return self.drift[0] * index, self.drift[1] * index
 
+    def placement(self, index: int) -> NDArray[np.float64]:
+        """``(2, 3)`` map from pixels of the scene to pixels of frame `index`: the drift, then the rotation."""
+        dx, dy = self.shift(index)
+        # OpenCV counts the centre of the first pixel as 0.
+        middle = ((self.width - 1) / 2, (self.height - 1) / 2)
+        turn = cv2.getRotationMatrix2D(middle, self.rotation * index, 1.0)
+        turn[:, 2] += turn[:, :2] @ (dx - self.margin, dy - self.margin)
+        return turn
+
     def boxes(self, index: int, stacked: int = 1) -> NDArray[np.float32]:
         """``(n, 4)`` true boxes at the place of frame `index`, as a mean of `stacked` frames shows them.
 
-        They may reach beyond the frame.
+        They may reach beyond the frame. Those of a turned field surround the turned boxes.
         """
-        dx, dy = self.shift(index)
-        offset = np.array([dx, dy, dx, dy], np.float32) - self.margin
-        return self.scene.boxes_in(self.noise * self.scene.sigma / np.sqrt(stacked)) + offset
+        boxes = self.scene.boxes_in(self.noise * self.scene.sigma / np.sqrt(stacked))
+        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2) - 0.5
+        place = self.placement(index)
+        moved = corners @ place[:, :2].T + place[:, 2] + 0.5
+        return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).astype(np.float32)
 
     def frame(self, index: int) -> Frame:
         """Exposure `index`, from 0."""
         rng = np.random.default_rng((self.seed, index))
-        dx, dy = self.shift(index)
-        shift = np.array([[1, 0, dx - self.margin], [0, 1, dy - self.margin]], np.float32)
-        light = cv2.warpAffine(self.scene.light, shift, (self.width, self.height), flags=cv2.INTER_LINEAR)
+        place = self.placement(index).astype(np.float32)
+        light = cv2.warpAffine(self.scene.light, place, (self.width, self.height), flags=cv2.INTER_LINEAR)
         # 20 units to one sigma of sky: enough levels that rounding to integers adds nothing.
         unit, pedestal, saturation = 20.0, 800.0, 65535.0
         spread = self.noise * np.sqrt(1 + np.maximum(light, 0) / 40)

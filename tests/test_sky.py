@@ -103,3 +103,20 @@ def test_spikes_lie_along_the_axes() -> None:
     inside = [(y, min(x + reach, 60)), (min(y + reach, 60), x), (y, max(x - reach, 0)), (max(y - reach, 0), x)]
     diagonal = extra[min(y + reach, 60), min(x + reach, 60)]
     assert max(extra[p] for p in inside) > 20 * max(diagonal, 1e-9)
+
+
+def test_boxes_turn_with_the_field() -> None:
+    still, turning = sky.Night(5, 300, 300, 2, drift=(0, 0)), sky.Night(5, 300, 300, 2, drift=(0, 0), rotation=90)
+    np.testing.assert_allclose(
+        turning.boxes(1)[:, 2:] - turning.boxes(1)[:, :2], box_sizes(turning)[:, ::-1], atol=1e-3
+    )
+    middle = turning.boxes(0)[:, :2] / 2 + turning.boxes(0)[:, 2:] / 2 - 150
+    turned = turning.boxes(1)[:, :2] / 2 + turning.boxes(1)[:, 2:] / 2 - 150
+    # Anticlockwise with rows that count downwards.
+    np.testing.assert_allclose(turned, np.stack([middle[:, 1], -middle[:, 0]], axis=1), atol=1e-3)
+    np.testing.assert_array_equal(still.boxes(0), still.boxes(1))
+
+
+def box_sizes(night: sky.Night) -> np.ndarray:
+    boxes = night.boxes(0)
+    return boxes[:, 2:] - boxes[:, :2]

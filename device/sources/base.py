@@ -19,19 +19,35 @@ class Source(Iterator[Frame]):
     Attributes
     ----------
     name
-        Where the frames come from, for people.
+        Where the frames come from, for people; never a password.
     stream
         Whether the source goes on after a bad frame. Where it does not, the frame was all there is.
+    live
+        Whether frames come when the sky gives them, for as long as nobody closes the source, and are lost when nobody
+        takes them.
     """
 
     name: str
     stream: bool
+    live: bool = False
 
     @abstractmethod
     def __next__(self) -> Frame: ...
 
+    def reach(self) -> None:
+        """Make sure that the other side of a live source answers.
+
+        Raises
+        ------
+        InputError
+            It does not.
+        """
+
     def close(self) -> None:
-        """Let go of whatever is held open."""
+        """Let go of whatever is held open.
+
+        Of a live source, any thread may call it: a ``next`` that waits in another then ends with StopIteration.
+        """
 
     def __enter__(self) -> Self:
         return self

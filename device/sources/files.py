@@ -1,15 +1,16 @@
-"""One picture or FITS file, or a folder of them."""
+"""One picture, FITS file or SER video, or a folder of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from edgegal.device.sources import fits, pictures
+from edgegal.device.sources import fits, pictures, ser
 from edgegal.device.sources.base import Source
 from edgegal.errors import FrameError, InputError
 from edgegal.frames import Frame
 
-__all__ = ["FileSource", "FolderSource", "reader_of"]
+__all__ = ["SUFFIXES", "FileSource", "FolderSource", "Sequence", "is_frame_file", "natural_key", "open_file"]
 
 Reader = Callable[[Path, int], Frame]
 
@@ -17,17 +18,15 @@ _READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (pictures.SUFFIXES, pictures.read_picture),
     (fits.SUFFIXES, fits.read_fits),
 )
+SUFFIXES = (*pictures.SUFFIXES, *fits.SUFFIXES, *ser.SUFFIXES)
 # Names that synchronising and capture programs use while they still write.
 _UNFINISHED = (".", "~", "tmp")
 
 
-def reader_of(path: Path) -> Reader | None:
-    """What reads a file of this name; None when nothing does."""
+def is_frame_file(path: Path) -> bool:
+    """Whether a file of this name holds frames, and is not one that some program still writes."""
     name = path.name.lower()
-    for suffixes, reader in _READERS:
-        if name.endswith(suffixes):
-            return reader
-    return None
+    return name.endswith(SUFFIXES) and not name.startswith(_UNFINISHED)
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
@@ -60,11 +59,76 @@ class FileSource(Source):
         if self._done:
             raise StopIteration
         self._done = True
-        return _read(self._reader, self._path, 0)
+        try:
+            return self._reader(self._path, 0)
+        except OSError as error:
+            raise FrameError(f"{self.name} cannot be read: {error.strerror or error}") from error
 
 
-class FolderSource(Source):
-    """Every picture and FITS file directly in a folder, in natural order of their names.
+def open_file(path: Path) -> Source:
+    """Open a file that `is_frame_file` knows.
+
+    Raises
+    ------
+    FrameError
+        It is a SER video that cannot be read.
+    """
+    name = path.name.lower()
+    for suffixes, reader in _READERS:
+        if name.endswith(suffixes):
+            return FileSource(path, reader)
+    return ser.SerSource(path)
+
+
+class Sequence(Source):
+    """The frames of file after file, counted through.
+
+    Parameters
+    ----------
+    name
+        Where the files lie.
+    files
+        The files, maybe not known yet.
+    """
+
+    stream = True
+
+    def __init__(self, name: str, files: Iterator[Path]) -> None:
+        self.name = name
+        self._files = files
+        self._current: Source | None = None
+        self._index = 0
+
+    def __next__(self) -> Frame:
+        while True:
+            try:
+                if self._current is None:
+                    self._current = open_file(next(self._files))
+                frame = replace(next(self._current), index=self._index)
+            except FrameError:
+                if self._current is not None and not self._current.stream:
+                    self._current = None
+                self._index += 1
+                raise
+            except StopIteration:
+                if self._current is None:
+                    raise
+                self._leave()
+                continue
+            self._index += 1
+            return frame
+
+    def _leave(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+    def close(self) -> None:
+        self._leave()
+
+
+class FolderSource(Sequence):
+    """Every picture, FITS file and SER video directly in a folder, in natural order of their names.
 
     Raises
     ------
@@ -72,27 +136,8 @@ class FolderSource(Source):
         The folder holds no file of a known kind.
     """
 
-    stream = True
-
     def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        candidates = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith(_UNFINISHED))
-        found = [(p, reader) for p in candidates if (reader := reader_of(p)) is not None]
+        found = sorted((p for p in folder.iterdir() if p.is_file() and is_frame_file(p)), key=natural_key)
         if not found:
-            raise InputError(
-                f"no picture or FITS file in {folder}",
-                f"looked for {' '.join(suffix for suffixes, _ in _READERS for suffix in suffixes)}",
-            )
-        found.sort(key=lambda pair: natural_key(pair[0]))
-        self._files = enumerate(found)
-
-    def __next__(self) -> Frame:
-        index, (path, reader) = next(self._files)
-        return _read(reader, path, index)
-
-
-def _read(reader: Reader, path: Path, index: int) -> Frame:
-    try:
-        return reader(path, index)
-    except OSError as error:
-        raise FrameError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise InputError(f"no picture, FITS file or SER video in {folder}", f"looked for {' '.join(SUFFIXES)}")
+        super().__init__(str(folder), iter(found))

@@ -1,4 +1,5 @@
 import gzip
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from edgegal.device.sources.fits import read_fits
+from edgegal.device.sources.fits import decode_fits, read_fits
 from edgegal.errors import FrameError
 from edgegal.preprocess import debayer
 
@@ -43,6 +47,110 @@ def test_scaled_integers_come_out_in_physical_units(tmp_path: Path) -> None:
         units[0].header["BSCALE"] = 0.5
         units[0].header["BZERO"] = 100.0
     np.testing.assert_allclose(read_fits(path).pixels, gradient("float32") * 0.5 + 100)
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1"])
+@pytest.mark.parametrize("order", ["TOP-DOWN", "BOTTOM-UP"])
+def test_a_tile_compressed_file_is_the_file_it_was_made_from(tmp_path: Path, kind: str, order: str) -> None:
+    raw = np.random.default_rng(0).integers(0, 60_000, (64, 80)).astype(np.uint16)
+    packed = fits.CompImageHDU(raw, compression_type=kind)
+    plain = fits.PrimaryHDU(raw)
+    for unit in (packed, plain):
+        unit.header.update({"ROWORDER": order, "BAYERPAT": "GRBG", "EXPTIME": 2.0, "GAIN": 120})
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "a.fits.fz")
+    plain.writeto(tmp_path / "a.fits")
+    a, b = read_fits(tmp_path / "a.fits.fz"), read_fits(tmp_path / "a.fits")
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+    assert (a.bayer, a.exposure_s, dict(a.header)) == (b.bayer, b.exposure_s, dict(b.header))
+
+
+def test_facts_of_the_primary_header_count_for_an_image_in_an_extension(tmp_path: Path) -> None:
+    primary = fits.PrimaryHDU()
+    primary.header.update({"OBJECT": "M51", "GAIN": 1})
+    image = fits.ImageHDU(gradient("uint16"))
+    image.header["GAIN"] = 2
+    fits.HDUList([primary, image]).writeto(tmp_path / "a.fits")
+    frame = read_fits(tmp_path / "a.fits")
+    assert (frame.target, frame.header["GAIN"]) == ("M51", 2)
+
+
+def test_bytes_from_a_network_are_read_as_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits", gradient("uint16"), BAYERPAT="RGGB", GAIN=5)
+    there, here = decode_fits(path.read_bytes(), "camera", 4), read_fits(path)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert (there.source, there.index, there.bayer, dict(there.header)) == ("camera", 4, "RGGB", {"GAIN": 5})
+
+
+def test_facts_are_kept_and_storage_is_not(tmp_path: Path) -> None:
+    cards = {"GAIN": 120, "CCD-TEMP": -9.5, "INSTRUME": "ASI224MC  ", "COOLER": True, "ROWORDER": "TOP-DOWN"}
+    path = write(tmp_path / "a.fits", gradient("uint16"), **cards, BAYERPAT="RGGB", COMMENT="cold", HISTORY="long")
+    with fits.open(path, mode="update", checksum=True) as units:
+        units[0].header["FILTER"] = "LP"
+    expected = {"GAIN": 120, "CCD-TEMP": -9.5, "INSTRUME": "ASI224MC", "COOLER": True, "FILTER": "LP"}
+    assert dict(read_fits(path).header) == expected
+
+
+def wcs_cards(form: str) -> dict[str, Any]:
+    """A field of half a degree with its reference pixel off the centre, turned by 25 degrees and not square."""
+    angle, x, y = np.deg2rad(25), -1.9 / 3600, 2.1 / 3600
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    cards: dict[str, Any] = {"CRPIX1": 31.5, "CRPIX2": 7.25, "CRVAL1": 202.47, "CRVAL2": 47.2}
+    sip = "-SIP" if form == "SIP" else ""
+    cards |= {"CTYPE1": f"RA---TAN{sip}", "CTYPE2": f"DEC--TAN{sip}"}
+    if form == "PC":
+        cards |= {"CDELT1": x, "CDELT2": y}
+        cards |= {f"PC{i + 1}_{j + 1}": turn[i, j] for i in range(2) for j in range(2)}
+    elif form == "CROTA":
+        cards |= {"CDELT1": x, "CDELT2": y, "CROTA2": 25.0}
+    elif form == "CDELT":
+        cards |= {"CDELT1": x, "CDELT2": y}
+    else:
+        cards |= {f"CD{i + 1}_{j + 1}": turn[i, j] * (x, y)[i] for i in range(2) for j in range(2)}
+    if sip:
+        cards |= {"A_ORDER": 3, "B_ORDER": 3, "A_2_0": 2e-4, "A_0_2": -1e-4, "A_1_1": 3e-4, "A_0_1": 1e-3}
+        cards |= {"B_2_0": 1e-4, "B_0_2": 4e-4, "B_1_1": -2e-4, "B_1_2": 1e-5, "B_0_3": 2e-5}
+    return cards
+
+
+@pytest.mark.parametrize("form", ["CD", "PC", "CROTA", "CDELT", "SIP"])
+def test_the_sky_turns_over_with_the_rows(tmp_path: Path, form: str) -> None:
+    cards = wcs_cards(form)
+    path = write(tmp_path / "a.fits", gradient("uint16"), ROWORDER="BOTTOM-UP", **cards)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stored, upright = WCS(fits.getheader(path)), WCS(fits.Header(read_fits(path).header))
+        columns, rows = np.meshgrid(np.arange(50), np.arange(30))
+        expected = stored.all_pix2world(columns, rows, 0)
+        found = upright.all_pix2world(columns, 29 - rows, 0)
+    # A millionth of an arc second.
+    np.testing.assert_allclose(found, expected, atol=3e-10)
+
+
+def test_a_sky_of_nonsense_is_no_reason_to_lose_the_frame(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits", gradient("uint16"), CRPIX2=12.0, CD1_2="north", CD2_2=1e-4)
+    assert dict(read_fits(path).header) == {"CRPIX2": 19.0, "CD1_2": "north", "CD2_2": -1e-4}
+    path = write(tmp_path / "b.fits", gradient("uint16"), CRPIX2="middle")
+    assert dict(read_fits(path).header) == {"CRPIX2": "middle"}
+
+
+@given(
+    pattern=st.sampled_from(PATTERNS),
+    offset=st.tuples(st.integers(-3, 3), st.integers(-3, 3)),
+    height=st.integers(8, 15),
+    width=st.integers(8, 15),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_frame_stored_from_the_bottom_is_the_frame_stored_from_the_top(
+    tmp_path: Path, pattern: str, offset: tuple[int, int], height: int, width: int, seed: int
+) -> None:
+    raw = np.random.default_rng(seed).integers(0, 60_000, (height, width)).astype(np.uint16)
+    cards = {"BAYERPAT": pattern, "XBAYROFF": offset[0], "YBAYROFF": offset[1]}
+    top = read_fits(write(tmp_path / "top.fits", raw, ROWORDER="TOP-DOWN", **cards))
+    bottom = read_fits(write(tmp_path / "bottom.fits", raw[::-1], ROWORDER="BOTTOM-UP", **cards))
+    assert top.bayer is not None
+    assert bottom.bayer is not None
+    np.testing.assert_array_equal(debayer(top.pixels, top.bayer), debayer(bottom.pixels, bottom.bayer))
 
 
 @pytest.mark.parametrize("suffix", ["fit", "fts", "fits.gz"])
@@ -176,6 +284,17 @@ def test_a_part_of_a_file_is_refused(tmp_path: Path, share: float, zipped: bool)
         read_fits(path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_part_of_a_compressed_file_is_refused(tmp_path: Path, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 60_000, (100, 120)).astype(np.uint16)
+    path = tmp_path / "a.fits.fz"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(noise)]).writeto(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(share * len(raw))])
+    with pytest.raises(FrameError):
+        read_fits(path)
 
 
 def test_a_text_file_named_fits_is_refused(tmp_path: Path) -> None:
