@@ -1,39 +1,42 @@
-"""Dark and flat frames: what the camera adds, and what the optics take away."""
+"""Calibration of light frames: what the camera adds is subtracted, what the optics take away divided back in."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.device.sources import open_source
-from edgegal.errors import FrameError, InputError
+from edgegal.device.masters import Master, offset, read_master
+from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
-__all__ = ["Calibration", "combine", "normalised_flat", "read_calibration", "read_master"]
+__all__ = ["Calibration", "normalised_flat", "read_calibration"]
 
-Method = Literal["mean", "median"]
+Array = NDArray[np.float32]
 
 # A pixel that saw less than this share of the typical light is dead, not shaded.
 _LEAST_FLAT = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass
 class Calibration:
     """Masters to apply to raw frames before anything else.
 
     Attributes
     ----------
     dark
-        Master dark ``(h, w)`` or ``(h, w, 3)`` float32, of the exposure time of the frames; subtracted.
+        Master dark, without a bias for frames of its own exposure time.
     flat
-        Normalised flat of the same shape, around 1; divided by. Pixels that are NaN in it become NaN.
+        Normalised flat ``(h, w)`` or ``(h, w, 3)`` float32, around 1; divided by. Pixels that are NaN in it become NaN.
+    bias
+        Master bias; with it the dark is scaled to the exposure time of each frame.
     """
 
-    dark: NDArray[np.float32] | None = None
-    flat: NDArray[np.float32] | None = None
+    dark: Master | None = None
+    flat: Array | None = None
+    bias: Master | None = None
+    # What was subtracted last, and the exposure time it was for.
+    _last: tuple[float | None, Array | None] | None = field(default=None, init=False, repr=False)
 
     def __call__(self, frame: Frame) -> Frame:
         """The calibrated frame, float32, not demosaiced.
@@ -42,55 +45,32 @@ class Calibration:
         ------
         FrameError
             The frame is display-ready, which cannot be calibrated, or not of the masters' size; the next may fit.
+        InputError
+            The masters do not fit each other.
         """
         if not frame.linear:
             raise FrameError(f"{frame.source} is a display picture: dark and flat apply to linear frames")
         pixels = frame.pixels.astype(np.float32)
-        if self.dark is not None:
-            pixels -= _fitting(self.dark, "dark", frame)
+        added = self._offset(frame.exposure_s)
+        if added is not None:
+            pixels -= _fitting(added, "dark" if self.dark else "bias", frame)
         if self.flat is not None:
             pixels /= _fitting(self.flat, "flat", frame)
         return replace(frame, pixels=pixels)
 
+    def _offset(self, exposure_s: float | None) -> Array | None:
+        if self._last is None or self._last[0] != exposure_s:
+            self._last = exposure_s, offset(self.bias, self.dark, exposure_s)
+        return self._last[1]
 
-def _fitting(master: NDArray[np.float32], kind: str, frame: Frame) -> NDArray[np.float32]:
+
+def _fitting(master: Array, kind: str, frame: Frame) -> Array:
     if master.shape != frame.pixels.shape:
         raise FrameError(
             f"the {kind} has shape {master.shape} and {frame.source} {frame.pixels.shape}",
             f"take the {kind} with the same camera, binning and cut",
         )
     return master
-
-
-def combine(pictures: Iterable[NDArray[Any]], method: Method = "median") -> NDArray[np.float32]:
-    """Combine pictures of one shape into a master, float32.
-
-    The median throws out cosmic-ray hits but holds all pictures in memory; the mean holds one.
-
-    Raises
-    ------
-    InputError
-        There is no picture, or one has another shape.
-    """
-    kept: list[NDArray[Any]] = []
-    total: NDArray[np.float64] | None = None
-    count = 0
-    for picture in pictures:
-        known = kept[0].shape if kept else None if total is None else total.shape
-        if known is not None and picture.shape != known:
-            raise InputError(f"calibration frames of shapes {known} and {picture.shape} do not combine")
-        count += 1
-        if method == "median":
-            kept.append(picture)
-        else:
-            total = picture.astype(np.float64) + (0 if total is None else total)
-    if not count:
-        raise InputError("no calibration frame to combine")
-    if total is not None:
-        return (total / count).astype(np.float32)
-    # Row by row: the median's own working copy stays small.
-    rows = [np.median(np.stack([k[y] for k in kept]), axis=0) for y in range(len(kept[0]))]
-    return np.stack(rows).astype(np.float32)
 
 
 def normalised_flat(master: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,35 +89,23 @@ def normalised_flat(master: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat
 
 
-def read_master(path: Path, method: Method = "median") -> NDArray[np.float32]:
-    """Master of the linear frames in a folder, or of one file.
+def read_calibration(dark: Path | None, flat: Path | None, bias: Path | None = None) -> Calibration | None:
+    """Calibration from masters, or folders of exposures; None when none is given.
+
+    A flat is taken as it is: `edgegal calibrate flat` makes one without bias and dark.
 
     Raises
     ------
-    InputError
-        Nothing is there, the frames differ in size, or they are display pictures.
-    FrameError
-        A calibration frame cannot be read: unlike a light frame it is not skipped, for it goes into every result.
+    InputError, FrameError
+        As `edgegal.device.masters.read_master`, or the masters do not fit each other.
     """
-
-    def pictures() -> Iterable[NDArray[Any]]:
-        with open_source(str(path)) as source:
-            for frame in source:
-                if not frame.linear:
-                    raise FrameError(f"{frame.source} is a display picture, not a calibration frame")
-                yield frame.pixels
-
-    return combine(pictures(), method)
-
-
-def read_calibration(dark: Path | None, flat: Path | None) -> Calibration | None:
-    """Calibration from folders or files of darks and flats; None when neither is given. Errors as `read_master`.
-
-    Flats are taken as they are: their own bias, small beside their light, is not subtracted.
-    """
-    if dark is None and flat is None:
+    if dark is None and flat is None and bias is None:
         return None
-    return Calibration(
-        read_master(dark) if dark else None,
-        normalised_flat(read_master(flat)) if flat else None,
+    calibration = Calibration(
+        read_master("dark", dark) if dark else None,
+        normalised_flat(read_master("flat", flat).pixels) if flat else None,
+        read_master("bias", bias) if bias else None,
     )
+    # Masters that do not fit each other are said before the first frame.
+    offset(calibration.bias, calibration.dark, None)
+    return calibration

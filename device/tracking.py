@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.detections import Detections, iou_matrix
+from edgegal.device.registration import Motion
 from edgegal.frames import Frame
 from edgegal.inference import ALWAYS_ANSWER, Abstention, Refusal
 
@@ -40,6 +41,8 @@ class Sighting:
         Their times in UTC, None where the frame did not say.
     refusal
         Why it gets no class; None when it gets one.
+    required
+        Agreeing frames that its class takes.
     """
 
     id: int
@@ -53,12 +56,20 @@ class Sighting:
     first_time: datetime | None
     last_time: datetime | None
     refusal: Refusal | None = None
+    required: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether enough frames agree for its answer to be told."""
+        return self.required <= 1 or self.agreeing >= self.required
 
     @property
     def label(self) -> str:
         """The answer in words: the most probable class, why there is none, or ``galaxy`` without a classifier."""
         if self.refusal:
             return self.refusal
+        if not self.settled:
+            return "undecided"
         return max(self.probabilities, key=self.probabilities.__getitem__) if self.probabilities else "galaxy"
 
     @property
@@ -71,8 +82,9 @@ class Sighting:
         return {
             "id": self.id,
             "box": [round(v, 2) for v in self.box],
-            "class": None if self.refusal else self.label,
+            "class": None if self.refusal or not self.settled else self.label,
             "refusal": self.refusal,
+            "settled": self.settled,
             "confidence": round(self.confidence, 4),
             "score": round(self.score, 4),
             "probabilities": {label: round(p, 4) for label, p in self.probabilities.items()},
@@ -84,6 +96,8 @@ class Sighting:
             "last_time": self.last_time and self.last_time.isoformat(),
         }
 
+
+_STANDING = Motion.none()
 
 # Index of a class, or why there is none.
 _Answer = int | Refusal
@@ -117,12 +131,15 @@ class Tracker:
         Least overlap of one galaxy's boxes in neighbouring frames.
     patience
         Frames a sighting outlives without being seen.
+    agree
+        Frames that must give a sighting's answer before it is told, at least 1.
     """
 
     labels: tuple[str, ...] = ()
     abstention: Abstention = ALWAYS_ANSWER
     iou: float = 0.3
     patience: int = 5
+    agree: int = 1
     _tracks: list[_Track] = field(default_factory=list, init=False)
     _count: int = field(default=0, init=False)
 
@@ -132,7 +149,11 @@ class Tracker:
         return tuple(track.sighting for track in self._tracks)
 
     def update(
-        self, frame: Frame, detections: Detections, probabilities: NDArray[np.floating]
+        self,
+        frame: Frame,
+        detections: Detections,
+        probabilities: NDArray[np.floating],
+        carried: Motion | None = _STANDING,
     ) -> tuple[tuple[Sighting, ...], tuple[Sighting, ...]]:
         """Take in one frame.
 
@@ -144,6 +165,9 @@ class Tracker:
             What was found in it.
         probabilities
             ``(n, len(labels))``, one row a detection.
+        carried
+            Where places of the picture before lie in this one; None where this one shows another sky, which ends all
+            sightings.
 
         Returns
         -------
@@ -152,6 +176,7 @@ class Tracker:
         ended
             Sightings that ended with this frame.
         """
+        before = self._carry(carried)
         owners = self._owners(detections)
         for track in self._tracks:
             track.missed += 1
@@ -160,9 +185,20 @@ class Tracker:
             track = owner or self._begin()
             self._join(track, frame, detections, i, probabilities[i])
             seen.append(track.sighting)
-        ended = tuple(t.sighting for t in self._tracks if t.missed > self.patience)
+        ended = before + tuple(t.sighting for t in self._tracks if t.missed > self.patience)
         self._tracks = [t for t in self._tracks if t.missed <= self.patience]
         return tuple(seen), ended
+
+    def _carry(self, carried: Motion | None) -> tuple[Sighting, ...]:
+        """Move the sightings with the sky; those that end because it is another one."""
+        if carried is None:
+            ended, self._tracks = self.alive, []
+            return ended
+        if carried is not _STANDING and self._tracks:
+            moved = carried.boxes(np.array([t.sighting.box for t in self._tracks]))
+            for track, (x0, y0, x1, y1) in zip(self._tracks, moved.tolist(), strict=True):
+                track.sighting = replace(track.sighting, box=(x0, y0, x1, y1))
+        return ()
 
     def _owners(self, detections: Detections) -> Sequence[_Track | None]:
         """The track that each detection continues, None where it begins one."""
@@ -212,6 +248,7 @@ class Tracker:
             first_time=old.first_time if old.frames else frame.time,
             last_time=frame.time,
             refusal=answer if isinstance(answer, str) else None,
+            required=self.agree,
         )
 
     def _answer(self, probabilities: NDArray[np.floating], side: float) -> _Answer:

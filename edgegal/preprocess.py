@@ -40,6 +40,12 @@ _LAG = 4
 
 # Nothing physical is that many sigma above the sky, and sums of such values still fit float32.
 _CEILING_SIGMA = np.float32(1e30)
+_LARGEST_SQUARED = np.float32(1e18)
+# Less than a half by as much as rounding errors may take from a whole number.
+_ROUNDED_TO_FLOOR = 0.49998
+_MEAN_OF_CHANNELS = np.full((1, 3), 1 / 3, np.float32)
+# Pixels stretched at a time: what they pass through stays in the cache of a small computer.
+_BLOCK_PIXELS = 1 << 15
 
 # A manifest may come from anywhere: beyond these an input fills the memory of a small computer.
 _MAX_SIDE = 4096
@@ -142,37 +148,44 @@ def measure_sky(pixels: NDArray[Any]) -> Sky:
     flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1)
     # An odd step does not fall in with even widths or with a Bayer pattern.
     step = max(1, flat.shape[0] // _SKY_SAMPLES) | 1
-    sample = _finite_rows(flat[::step])
-    if not len(sample):
+    sample = _finite(_by_channel(flat[::step]))
+    if not sample.size:
         # A frame may be blank but for a few rows that the sample misses.
-        sample = _finite_rows(flat)
-    if not len(sample):
+        sample = _finite(_by_channel(flat))
+    if not sample.size:
         raise FrameError("the frame has no finite pixel")
-    level = np.median(sample, axis=0)
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - level)))
+    quartile, level = np.quantile(sample, (0.25, 0.5), axis=1)
+    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - level[:, None])))
     if sigma == 0:
         # More than half the pixels are equal (few grey levels, a blank frame): take the spread, else one unit.
         sigma = float(np.std(sample)) or 1.0
     sigma = min(sigma, _difference_noise(flat, step) or sigma)
-    level = np.minimum(level, np.quantile(sample, 0.25, axis=0) + _QUARTILE_SIGMA * sigma)
+    level = np.minimum(level, quartile + _QUARTILE_SIGMA * sigma)
     return Sky(tuple(float(v) for v in level), sigma)
 
 
 def _difference_noise(flat: NDArray[Any], step: int) -> float:
     """Noise sigma from differences between pixels `_LAG` apart in a row; 0 when it cannot be told."""
-    first = flat[:-_LAG:step].astype(np.float64)
-    second = flat[_LAG::step][: len(first)].astype(np.float64)
+    first = _by_channel(flat[:-_LAG:step])
+    second = _by_channel(flat[_LAG::step])[:, : first.shape[1]]
     with np.errstate(invalid="ignore"):
-        difference = _finite_rows(second - first)
-    if not len(difference):
+        difference = _finite(second - first)
+    if not difference.size:
         return 0.0
-    return _MAD_TO_SIGMA * float(np.median(np.abs(difference - np.median(difference, axis=0))) / np.sqrt(2))
+    middle = np.median(difference, axis=1, keepdims=True)
+    return _MAD_TO_SIGMA * float(np.median(np.abs(difference - middle)) / np.sqrt(2))
 
 
-def _finite_rows(values: NDArray[Any]) -> NDArray[np.float64]:
-    rows = values.astype(np.float64)
+def _by_channel(values: NDArray[Any]) -> NDArray[np.float64]:
+    """``(n, channels)`` to ``(channels, n)``."""
+    return np.ascontiguousarray(values.T, dtype=np.float64)
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The columns of finite values."""
     # What float32 cannot hold is a damaged pixel too, and its square would overflow.
-    return rows[(np.abs(rows) <= np.finfo(np.float32).max).all(axis=1)]
+    finite = (np.abs(values) <= np.finfo(np.float32).max).all(axis=0)
+    return values if finite.all() else values[:, finite]
 
 
 def _working_type(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
@@ -198,21 +211,62 @@ def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = Non
         ``(h, w, 3)`` uint8 RGB.
     """
     sky = sky or measure_sky(pixels)
+    height, width = pixels.shape[:2]
+    view = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BLOCK_PIXELS // width)
+    for top in range(0, height, rows):
+        view[top : top + rows] = _stretched(_above_black(pixels[top : top + rows], stretch, sky), stretch)
+    return view
+
+
+def _above_black(pixels: NDArray[Any], stretch: Stretch, sky: Sky) -> NDArray[np.float32]:
+    """Sky sigmas above black; NaN lies at black."""
     work = _working_type(pixels.dtype)
+    # Whole rows: numpy is slow along an axis of three.
+    rows: NDArray[Any] = pixels.astype(work, order="C").reshape(len(pixels), -1)
     with np.errstate(invalid="ignore", over="ignore"):
-        above = (pixels.astype(work) - np.array(sky.level, work)) / work(sky.sigma)
-        above = np.clip(above, -_CEILING_SIGMA, _CEILING_SIGMA).astype(np.float32, copy=False)
+        rows -= np.tile(np.array(sky.level, work), rows.shape[1] // len(sky.level))
+        rows /= work(sky.sigma)
+        np.clip(rows, -_CEILING_SIGMA, _CEILING_SIGMA, out=rows)
+    above: NDArray[np.float32] = rows.astype(np.float32, copy=False).reshape(pixels.shape)
     above += np.float32(stretch.black_sigma)
-    above[np.isnan(above)] = 0
-    gain = np.float32(255 / np.arcsinh(stretch.white_sigma / stretch.soft_sigma))
+    if pixels.dtype.kind == "f":
+        cv2.patchNaNs(above, 0.0)
+    return above
+
+
+def _stretched(above: NDArray[np.float32], stretch: Stretch) -> View:
+    """Sigmas above black, ``(h, w)`` or ``(h, w, 3)``, on the curve."""
     soft = np.float32(stretch.soft_sigma)
+    gain = np.float32(255 / np.arcsinh(stretch.white_sigma / stretch.soft_sigma))
     if above.ndim == 2:
-        grey = np.clip(np.arcsinh(above / soft) * gain, 0, 255).astype(np.uint8)
-        return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-    intensity = above.mean(axis=2)
+        # What lies below black is cut there.
+        return cv2.cvtColor(_to_bytes(_arcsinh(np.maximum(above, 0) / soft) * gain), cv2.COLOR_GRAY2RGB)
+    intensity = cv2.transform(above, _MEAN_OF_CHANNELS)
     np.maximum(intensity, np.float32(1e-3), out=intensity)
-    above *= (np.arcsinh(intensity / soft) * gain / intensity)[..., None]
-    return np.clip(above, 0, 255, out=above).astype(np.uint8)
+    factor = _arcsinh(intensity / soft)
+    factor *= gain
+    factor /= intensity
+    return _to_bytes(cv2.multiply(above, cv2.merge([factor, factor, factor])))
+
+
+def _arcsinh(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Inverse hyperbolic sine of values from 0 on: numpy's own is not vectorised on ARM."""
+    root = np.minimum(values, _LARGEST_SQUARED)
+    root *= root
+    root += 1
+    np.sqrt(root, out=root)
+    # Beyond what can be squared the root is the value itself.
+    np.maximum(root, values, out=root)
+    root += values
+    return cv2.log(root)
+
+
+def _to_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Values cut to 0-255 and to whole numbers: OpenCV rounds, so that half a level goes first."""
+    # What fits no integer would be rounded to any.
+    np.clip(values, 0, 255, out=values)
+    return cv2.addWeighted(values, 1, values, 0, -_ROUNDED_TO_FLOOR, dtype=cv2.CV_8U)
 
 
 def debayer(pixels: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
@@ -235,6 +289,8 @@ def debayer(pixels: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
         return cv2.cvtColor(pixels, _BAYER_TO_RGB[pattern])
     # OpenCV demosaics unsigned integers only. Other types: a weighted mean of the pixels of each colour.
     raw = pixels.astype(_working_type(pixels.dtype))
+    if raw.dtype == np.float32 and min(pixels.shape) >= _MIN_OPENCV_BAYER and cv2.checkRange(raw)[0]:
+        return _debayer_finite(raw, pattern)
     finite = np.isfinite(raw)
     known = np.where(finite, raw, 0)
     channels = []
@@ -249,6 +305,19 @@ def debayer(pixels: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         return np.rint(np.nan_to_num(rgb)).astype(pixels.dtype)
     return rgb
+
+
+def _debayer_finite(raw: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
+    """Demosaicing without gaps: the weights of the known pixels are the same everywhere, mirrored at the borders."""
+    channels = []
+    for colour in "RGB":
+        known = np.zeros_like(raw)
+        for at in (i for i, c in enumerate(pattern) if c == colour):
+            y, x = divmod(at, 2)
+            known[y::2, x::2] = raw[y::2, x::2]
+        kernel = _GREEN_KERNEL if colour == "G" else _RED_BLUE_KERNEL
+        channels.append(cv2.filter2D(known, -1, kernel / 4, borderType=cv2.BORDER_REFLECT_101))
+    return cv2.merge(channels)
 
 
 def _weighted_mean(values: NDArray[Any], weight: NDArray[Any], kernel: NDArray[np.float64]) -> NDArray[Any]:

@@ -57,6 +57,53 @@ def test_stretch_agrees_with_the_formula_written_out():
     assert_array_equal(view[..., 0], view[..., 2])
 
 
+def by_the_formula(pixels, stretch, sky):
+    """The stretch in double precision, one operation a line."""
+    with np.errstate(all="ignore"):
+        above = (pixels.astype(np.float64) - np.array(sky.level)) / sky.sigma
+    above = np.clip(np.nan_to_num(above, nan=-stretch.black_sigma, posinf=1e30, neginf=-1e30), -1e30, 1e30)
+    above = above + stretch.black_sigma
+    gain = 255 / np.arcsinh(stretch.white_sigma / stretch.soft_sigma)
+    if above.ndim == 2:
+        above = np.repeat(above[..., None], 3, axis=2)
+    intensity = np.maximum(above.mean(axis=2, keepdims=True), 1e-3)
+    return np.floor(np.clip(above * np.arcsinh(intensity / stretch.soft_sigma) * gain / intensity, 0, 255))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    values=hnp.arrays(
+        np.float64,
+        st.one_of(
+            st.tuples(st.integers(1, 6), st.integers(1, 6)),
+            st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)),
+        ),
+        elements=st.floats(-2e4, 7e4) | st.sampled_from([np.nan, np.inf]),
+    ),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int32, np.float32, np.float64]),
+    sigma=st.floats(0.5, 500),
+    black=st.floats(-2, 5),
+    soft=st.floats(0.5, 50),
+    white=st.floats(20, 3000),
+)
+def test_the_fast_stretch_is_the_formula_within_a_grey_level(values, dtype, sigma, black, soft, white):
+    pixels = values.astype(dtype) if np.issubdtype(dtype, np.floating) else None
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        pixels = np.clip(np.nan_to_num(values, posinf=limits.max), limits.min, limits.max).astype(dtype)
+    stretch = Stretch(black, soft, white)
+    sky = Sky(tuple(float(v) for v in (700, 650, 600)[: 3 if pixels.ndim == 3 else 1]), sigma)
+    expected = by_the_formula(pixels, stretch, sky)
+    assert np.abs(stretch_linear(pixels, stretch, sky) - expected).max() <= 1
+
+
+def test_a_colour_far_beyond_white_stays_white():
+    """Where channels below black take the brightness away that the third has, its product fits no integer."""
+    pixels = np.array([[[31071146.0, -15534599.0, -15534599.0]]], np.float32)
+    view = stretch_linear(pixels, Stretch(0, 1, 20), Sky((700.0, 650.0, 600.0), 1.0))
+    assert view[0, 0].tolist() == [255, 0, 0]
+
+
 def test_stretch_of_colour_keeps_the_ratio_of_channels_above_black():
     stretch = Stretch(black_sigma=0, soft_sigma=10, white_sigma=1000)
     view = stretch_linear(np.full((4, 4, 3), [100.0, 50.0, 25.0]), stretch, Sky((0.0, 0.0, 0.0), 1.0))

@@ -21,6 +21,8 @@ __all__ = ["app", "main"]
 VERBS: Mapping[str, str] = {
     "demo": "The whole main job on the shipped bundle and embedded sky: minutes, no network.",
     "run": "Stream frames through detection, then classification.",
+    "service": "Let a run start with the computer: install, status, logs, uninstall.",
+    "calibrate": "Make master bias, dark and flat frames of many exposures.",
     "bench": "Measure latency per stage, format, precision and runtime on this machine.",
     "doctor": "What is installed, which runtimes really infer, and what to do about the rest.",
     "bundle": "Look into a bundle, verify it, pack it.",

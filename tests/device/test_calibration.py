@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgegal.device.calibration import Calibration, combine, normalised_flat, read_calibration, read_master
+from edgegal.device.calibration import Calibration, normalised_flat, read_calibration
+from edgegal.device.masters import Master, read_master
 from edgegal.errors import FrameError, InputError
 from edgegal.frames import Frame
 
@@ -46,25 +47,23 @@ def test_neither_dark_nor_flat_is_no_calibration() -> None:
     assert read_calibration(None, None) is None
 
 
-@pytest.mark.parametrize("method", ["mean", "median"])
-def test_combining_is_what_numpy_says(method: str) -> None:
-    pictures = [np.random.default_rng(i).integers(0, 999, SHAPE).astype(np.uint16) for i in range(5)]
-    expected = getattr(np, method)(np.stack(pictures), axis=0)
-    np.testing.assert_allclose(combine(pictures, method), expected, rtol=1e-6)  # type: ignore[arg-type]
+def test_with_a_bias_the_dark_is_scaled_to_the_exposure_of_the_frame() -> None:
+    bias, current = (
+        np.full(SHAPE, 300, np.float32),
+        np.linspace(0, 90, 60, dtype=np.float32) * np.ones(SHAPE, np.float32),
+    )
+    frame = Frame((bias + 2.5 * current + 700).astype(np.float32), "light", exposure_s=25.0)
+    dark = Master("dark", bias + current, exposure_s=10.0)
+    for known in (dark, Master("dark", current, exposure_s=10.0, subtracted=("bias",))):
+        np.testing.assert_allclose(Calibration(known, bias=Master("bias", bias))(frame).pixels, 700, rtol=1e-5)
+    shorter = replace(frame, exposure_s=10.0)
+    np.testing.assert_allclose(Calibration(dark)(shorter).pixels, 700 + 1.5 * current, rtol=1e-5)
 
 
-def test_the_median_throws_a_cosmic_ray_out() -> None:
-    pictures = [np.full(SHAPE, 100, np.uint16) for _ in range(5)]
-    pictures[2][7, 7] = 60000
-    assert combine(pictures)[7, 7] == 100
-
-
-@pytest.mark.parametrize("method", ["mean", "median"])
-def test_pictures_of_two_sizes_or_none_do_not_combine(method: str) -> None:
-    with pytest.raises(InputError, match="shapes"):
-        combine([np.zeros(SHAPE), np.zeros((3, 3))], method)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="no calibration frame"):
-        combine([], method)  # type: ignore[arg-type]
+def test_a_dark_without_its_bias_is_refused_with_the_flag_to_give() -> None:
+    dark = Master("dark", np.zeros(SHAPE, np.float32), subtracted=("bias",))
+    with pytest.raises(InputError, match="--bias"):
+        Calibration(dark)(Frame(np.zeros(SHAPE, np.uint16), "light"))
 
 
 def test_a_warm_lamp_does_not_tint_the_colours() -> None:
@@ -86,18 +85,18 @@ def test_dead_pixels_of_a_flat_become_unknown_and_not_infinite() -> None:
 def test_a_display_picture_is_refused() -> None:
     frame = Frame(np.zeros(SHAPE, np.uint8), "photo.jpg", linear=False)
     with pytest.raises(FrameError, match=r"photo\.jpg is a display picture"):
-        Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
+        Calibration(dark=Master("dark", np.zeros(SHAPE, np.float32)))(frame)
 
 
 def test_a_master_of_another_size_is_refused_with_both_sizes() -> None:
     frame = Frame(np.zeros((10, 10), np.uint16), "light")
     with pytest.raises(FrameError, match=r"\(40, 60\).*\(10, 10\)"):
-        Calibration(dark=np.zeros(SHAPE, np.float32))(frame)
+        Calibration(dark=Master("dark", np.zeros(SHAPE, np.float32)))(frame)
 
 
 def test_the_frame_that_came_in_is_left_alone() -> None:
     frame = Frame(np.full(SHAPE, 7.0, np.float32), "light", bayer="RGGB")
-    result = Calibration(dark=np.ones(SHAPE, np.float32))(frame)
+    result = Calibration(dark=Master("dark", np.ones(SHAPE, np.float32)))(frame)
     assert (frame.pixels == 7).all()
     assert (result.pixels == 6).all()
     assert result == replace(frame, pixels=result.pixels)
@@ -107,7 +106,7 @@ def test_a_bad_or_finished_calibration_frame_is_fatal(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "dark", np.full(SHAPE, 100), 1)
     (folder / "3.png").write_bytes(b"")
     with pytest.raises(FrameError, match="empty"):
-        read_master(folder)
+        read_master("dark", folder)
     cv2.imwrite(str(folder / "3.png"), np.zeros(SHAPE, np.uint8))
     with pytest.raises(FrameError, match="display picture"):
-        read_master(folder)
+        read_master("dark", folder)

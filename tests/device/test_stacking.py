@@ -1,17 +1,27 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from edgegal.device.stacking import LiveStack
+from edgegal.device.stars import measure_field
 from edgegal.errors import FrameError
-from edgegal.frames import Frame
+from edgegal.frames import BayerPattern, Frame
 from edgegal.preprocess import measure_sky
 from edgegal.sky import Night, draw_stars
 
 
 def night(frames: int = 8, seed: int = 3) -> Night:
     return Night(seed=seed, width=320, height=256, frames=frames)
+
+
+def noiseless(index: int) -> np.ndarray:
+    """Exposure `index` of the night before the camera's noise, in the camera's units."""
+    dark = night(9)
+    dx, dy = dark.shift(index)
+    shift = np.array([[1, 0, dx - dark.margin], [0, 1, dy - dark.margin]], np.float32)
+    return 800 + 20 * cv2.warpAffine(dark.scene.light, shift, (dark.width, dark.height), flags=cv2.INTER_LINEAR)
 
 
 def test_noise_falls_with_the_root_of_the_frames() -> None:
@@ -63,13 +73,99 @@ def test_what_later_frames_did_not_cover_keeps_what_it_had() -> None:
 
 
 def test_the_mean_forgets_beyond_its_depth() -> None:
-    frames = list(night(1)) * 12
+    frame = next(iter(night(1)))
     stack = LiveStack(3)
-    for i, frame in enumerate(frames):
-        brighter = replace(frame, pixels=frame.pixels.astype(np.float32) + (1000 if i >= 2 else 0))
-        stacked = stack.add(brighter)
-    assert stack.coverage.max() == 3
-    assert np.median(stacked.pixels - frames[0].pixels) == pytest.approx(1000, abs=30)
+    rng = np.random.default_rng(2)
+    for i in range(14):
+        pixels = frame.pixels + rng.normal(0, 20, frame.pixels.shape).astype(np.float32)
+        # As slow as a comet: less in one frame than the noise would let pass.
+        pixels[100:110, 150:160] += 20 * i
+        stacked = stack.add(replace(frame, pixels=pixels))
+    assert stack.coverage.max() == pytest.approx(3)
+    gone = np.median((pixels - stacked.pixels)[100:110, 150:160])
+    # A mean that forgets a third with each frame lags two steps behind; one of all frames would lag 6.5.
+    assert gone == pytest.approx(2 * 20, abs=10)
+
+
+def test_a_brighter_sky_leaves_neither_a_step_nor_a_hole() -> None:
+    stack = LiveStack(None)
+    for i, frame in enumerate(night(6)):
+        stacked = stack.add(replace(frame, pixels=frame.pixels.astype(np.float32) + (700 if i >= 3 else 0)))
+    assert stack.coverage.max() == 6
+    middle, edge = stacked.pixels[40:-40, 40:-40], stacked.pixels[40:-40, -6:]
+    assert np.median(middle) == pytest.approx(np.median(edge), rel=0.02)
+
+
+def streak(frame: Frame, row: int) -> Frame:
+    """A satellite: a line three pixels wide, brighter than most stars."""
+    pixels = frame.pixels.astype(np.float32)
+    pixels[row : row + 3] += 3000
+    return replace(frame, pixels=pixels)
+
+
+@pytest.mark.parametrize("passes", [(0,), (1,), (4,), (0, 3), (7,), (2, 6, 8)])
+def test_satellites_do_not_show_whichever_frames_they_cross(passes: tuple[int, ...]) -> None:
+    frames = list(night(9))
+    crossed, clean = LiveStack(None), LiveStack(None)
+    for frame in frames:
+        with_satellites = crossed.add(streak(frame, 60 + 15 * frame.index) if frame.index in passes else frame)
+        without = clean.add(frame)
+    rows = np.r_[55:215]
+    difference = np.abs(with_satellites.pixels - without.pixels)[rows].mean(axis=2)
+    noise = float(np.nanmedian(clean.noise))
+    # One frame less is a noise of its own.
+    assert np.quantile(difference, 0.99) < 3 * noise
+    assert np.median(with_satellites.pixels[rows]) == pytest.approx(np.median(without.pixels[rows]), abs=noise)
+
+
+def test_a_cosmic_ray_does_not_show() -> None:
+    stack = LiveStack(None)
+    for frame in night(6):
+        pixels = frame.pixels.astype(np.float32)
+        if frame.index == 4:
+            pixels[120:122, 150:152] = 60000
+        push = stack.push(replace(frame, pixels=pixels))
+        if frame.index == 4:
+            assert 4 / pixels[..., 0].size <= push.left_out < 0.002
+    assert push.frame.pixels[116:126, 140:152].max() < 3000
+
+
+def test_light_that_stays_is_let_in() -> None:
+    """A supernova between two frames, or a cloud gone: after a few frames the stack shows it."""
+    stack = LiveStack(None)
+    for i, frame in enumerate([*night(1)] * 16):
+        pixels = frame.pixels.astype(np.float32)
+        if i >= 6:
+            pixels[100:104, 100:104] += 5000
+        stacked = stack.add(replace(frame, pixels=pixels))
+    assert (stacked.pixels - frame.pixels)[101:103, 101:103].mean() > 1000
+
+
+@pytest.mark.parametrize("bayer", [None, "RGGB"])
+def test_noise_falls_as_the_root_of_the_frames_within_a_tenth_and_the_stack_knows_it(
+    bayer: BayerPattern | None,
+) -> None:
+    """Against the same exposures without noise, moved in the same way."""
+    quiet, noisy = LiveStack(None), LiveStack(None)
+    # A stack one deep is the last frame, moved.
+    quiet_one, noisy_one = LiveStack(1), LiveStack(1)
+    single = []
+    inner = np.s_[30:-30, 30:-30]
+    for frame in night(9):
+        light, real = replace(frame, pixels=noiseless(frame.index).astype(np.float32)), frame
+        if bayer:
+            light, real = (replace(f, pixels=f.pixels[..., 1].astype(np.float32), bayer=bayer) for f in (light, real))
+        field = measure_field(light)
+        moved = noisy_one.push(real, field).frame.pixels - quiet_one.push(light, field).frame.pixels
+        stacked = noisy.push(real, field).frame.pixels - quiet.push(light, field).frame.pixels
+        single.append(spread(moved.mean(axis=2)[inner]))
+    noise = spread(stacked.mean(axis=2)[inner])
+    assert np.sqrt(np.mean(np.square(single))) / noise == pytest.approx(3, rel=0.1)
+    assert np.nanmedian(noisy.noise[inner]) == pytest.approx(noise, rel=0.1)
+
+
+def spread(values: np.ndarray) -> float:
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
 def test_a_dead_pixel_is_filled_by_frames_that_saw_its_sky() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegal.detections import Detections
+from edgegal.device.registration import Motion
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.frames import Frame
 from edgegal.inference import Abstention
@@ -168,3 +169,46 @@ def test_the_document_survives_json() -> None:
     assert document["class"] == "spiral"
     assert document["box"] == [1.23, 2, 30, 40]
     assert datetime.fromisoformat(document["first_time"]) == START + timedelta(seconds=40)
+
+
+def test_a_class_is_told_only_when_enough_frames_agree() -> None:
+    tracker = Tracker(LABELS, agree=3)
+    rows = [(0.1, 0.9), (0.9, 0.1), (0.1, 0.9), (0.1, 0.9)]
+    seen = [step(tracker, i, found((0, 0, 40, 40)), sure(row))[0] for i, row in enumerate(rows)]
+    assert [s.label for s in seen] == ["undecided", "undecided", "undecided", "spiral"]
+    assert [s.document()["class"] for s in seen] == [None, None, None, "spiral"]
+    assert [s.document()["settled"] for s in seen] == [False, False, False, True]
+
+
+def test_by_default_one_frame_is_enough() -> None:
+    (sighting,) = step(Tracker(LABELS), 0, found((0, 0, 40, 40)), sure((0.1, 0.9)))
+    assert sighting.settled
+    assert sighting.document()["settled"]
+
+
+TURNS = {
+    "drift": Motion.shift(120, -35),
+    "meridian flip": Motion(np.array([[-1.0, 0.0, 640.0], [0.0, -1.0, 480.0]])),
+    "field rotation": Motion(np.array([[0.8, -0.6, 200.0], [0.6, 0.8, -50.0]])),
+}
+
+
+@pytest.mark.parametrize("carried", TURNS.values(), ids=TURNS)
+def test_a_sighting_keeps_its_name_when_the_picture_moves(carried: Motion) -> None:
+    tracker = Tracker(LABELS)
+    boxes = [(100, 300, 140, 340), (420, 200, 450, 290)]
+    before = step(tracker, 0, found(*boxes), sure((0.1, 0.9), (0.9, 0.1)))
+    moved = carried.boxes(np.array(boxes, float))
+    again = Detections(moved[::-1].copy(), np.array([0.8, 0.8], np.float32), np.zeros(2, np.int32))
+    seen, ended = tracker.update(frame(1), again, sure((0.9, 0.1), (0.1, 0.9)), carried)
+    assert [s.id for s in seen] == [before[1].id, before[0].id]
+    assert [s.frames for s in seen] == [2, 2]
+    assert not ended
+
+
+def test_another_sky_ends_all_sightings() -> None:
+    tracker = Tracker(LABELS)
+    (first,) = step(tracker, 0, found((0, 0, 40, 40)), sure((0.1, 0.9)))
+    (seen,), ended = tracker.update(frame(1), found((0, 0, 40, 40)), sure((0.1, 0.9)), None)
+    assert ended == (first,)
+    assert seen.id == 2
