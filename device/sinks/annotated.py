@@ -1,19 +1,24 @@
 """Pictures with a box, a class and a confidence on each galaxy."""
 
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timezone
 from pathlib import Path
+from time import monotonic
 
 import cv2
 import numpy as np
 
 from edgegal.device.pipeline import FrameResult
 from edgegal.device.sinks.base import Sink
+from edgegal.device.sinks.files import file_name, write_whole
+from edgegal.device.sinks.pace import Pace
 from edgegal.device.tracking import Sighting
-from edgegal.frames import View
+from edgegal.frames import Frame, View
 
-__all__ = ["AnnotatedPictures", "annotate", "colour_of"]
+__all__ = ["EMPTY", "AnnotatedPictures", "annotate", "colour_of"]
+
+EMPTY = ".empty.png"
+"""End of the name of a picture without a galaxy: the first to go when space is short."""
 
 # Okabe and Ito's palette, RGB, without black: told apart by colour-blind eyes and bright on a dark sky.
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 200, 140), (240, 228, 66), (220, 120, 180), (213, 94, 0))
@@ -27,32 +32,55 @@ _Rectangle = tuple[int, int, int, int]
 
 
 class AnnotatedPictures(Sink):
-    """One PNG a frame, written under a temporary name and renamed.
+    """PNGs of frames with what was seen in them; of each frame, or of some.
 
     Parameters
     ----------
     folder
-        Where they go; created with the first frame.
+        Where they go; created with the first of them.
+    every_s
+        Least seconds from one picture to the next; 0 for a picture of each frame.
+    news_every_s
+        The same for frames that show a sighting which no picture shows yet; `every_s` when None.
+    clock
+        Seconds, never going back.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        every_s: float = 0.0,
+        news_every_s: float | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.folder = folder
+        self._pace = Pace(every_s, clock)
+        self._news_every_s = every_s if news_every_s is None else news_every_s
+        self._shown: set[int] = set()
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        origin = re.sub(r"[^A-Za-z0-9._=-]+", "_", Path(result.frame.source).name)[:60]
-        path = self.folder / f"{result.frame.index:06d}_{origin}.png"
-        picture = cv2.cvtColor(annotate(result.view, seen), cv2.COLOR_RGB2BGR)
-        _, encoded = cv2.imencode(".png", picture)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(encoded.tobytes())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if self._is_wanted(seen):
+            picture = cv2.cvtColor(annotate(result.view, seen), cv2.COLOR_RGB2BGR)
+            _, encoded = cv2.imencode(".png", picture)
+            write_whole(self.folder / _name(result.frame, bool(seen)), encoded.tobytes())
+            self._pace.done()
+            self._shown.update(s.id for s in seen)
+        self._shown.difference_update(s.id for s in ended)
 
     def close(self, alive: Sequence[Sighting]) -> None:
         """Nothing is held open."""
+
+    def _is_wanted(self, seen: Sequence[Sighting]) -> bool:
+        if self._pace.due:
+            return True
+        return self._pace.since_s >= self._news_every_s and any(s.id not in self._shown for s in seen)
+
+
+def _name(frame: Frame, shows_galaxies: bool) -> str:
+    """Cameras count their frames anew each night: their time tells those of one folder apart."""
+    time = f"{frame.time.astimezone(timezone.utc):%Y%m%dT%H%M%S}_" if frame.time else ""
+    origin = file_name(Path(frame.source).name)
+    return f"{time}{frame.index:06d}_{origin}{'.png' if shows_galaxies else EMPTY}"
 
 
 def annotate(view: View, sightings: Sequence[Sighting]) -> View:

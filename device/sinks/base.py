@@ -13,7 +13,17 @@ class Sink(ABC):
     """Takes what was seen somewhere.
 
     Nothing is created before the first frame arrives, so a run that fails at its first frame leaves nothing behind.
+
+    A sink that writes files raises `OSError` when it cannot. What it wrote before is whole then; sightings that it
+    could not write it holds and writes with the next frame, and pictures it lets go.
+
+    Attributes
+    ----------
+    name
+        What it writes, for people.
     """
+
+    name: str = "a sink"
 
     @abstractmethod
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
@@ -38,6 +48,18 @@ class Sink(ABC):
             What was wrong with it, in one line.
         """
 
+    def mark_false(self, sighting: int) -> None:  # noqa: B027 - most sinks have nothing to say about it
+        """Take note that somebody says that a sighting is no galaxy. Called from any thread, also during `write`.
+
+        Parameters
+        ----------
+        sighting
+            Its number within the run; one that the sink does not know is passed over.
+        """
+
     @abstractmethod
     def close(self, alive: Sequence[Sighting]) -> None:
-        """The run is over, and these sightings with it. Called once, also after an interrupt or an error."""
+        """The run is over, and these sightings with it. Called once, also after an interrupt or an error.
+
+        Where it raises `OSError` it may be called again, to write what is still held.
+        """

@@ -1,4 +1,4 @@
-"""Datasets by name: the shared sets, public sets, and the forms ``folder:DIR`` and ``csv:LABELS.csv``.
+"""Datasets by name: the shared sets, public sets, and the forms ``folder:DIR``, ``csv:LABELS.csv`` and ``crops:DIR``.
 
 Checksums are those that the makers of a set publish, found in two independent places but for that of Galaxy10 SDSS,
 which astroNN alone states; None where none was found:
@@ -15,6 +15,7 @@ import edgegal
 from edgegal.data.fashion_mnist import read_fashion_mnist
 from edgegal.data.galaxy10 import read_galaxy10
 from edgegal.data.galaxy_zoo import CHALLENGE_TABLE, HART_MAPPING, HART_TABLE, read_challenge, read_hart
+from edgegal.data.kept_crops import read_kept_crops
 from edgegal.data.pictures import PictureSet
 from edgegal.data.splits import Shares, read_split
 from edgegal.data.staged import EFIGI_PICTURES, EFIGI_TABLES, NAIR_TABLE, read_efigi, read_nair_abraham
@@ -283,7 +284,7 @@ def dataset(name: str) -> Dataset:
     """The set called `name`; `DatasetError` naming the known ones otherwise."""
     if name not in DATASETS:
         raise DatasetError(
-            f"no dataset called {name!r}", f"use one of: {', '.join(DATASETS)}, folder:DIR, csv:LABELS.csv"
+            f"no dataset called {name!r}", f"use one of: {', '.join(DATASETS)}, folder:DIR, csv:LABELS.csv, crops:DIR"
         )
     return DATASETS[name]
 
@@ -300,7 +301,8 @@ def open_dataset(
     Parameters
     ----------
     name
-        A name in `DATASETS`, ``folder:DIR`` (a folder for each class) or ``csv:LABELS.csv``.
+        A name in `DATASETS`, ``folder:DIR`` (a folder for each class), ``csv:LABELS.csv``, or ``crops:DIR`` (what
+        `edgegal run` kept to be labelled).
     scheme
         Label scheme of the result. A named set is relabelled to it; the names in a folder or CSV are read as its
         labels. When None, the set's own.
@@ -329,6 +331,8 @@ def _opened(name: str, target: LabelScheme | None, rules: LabelRules, shares: Sh
     form, _, location = name.partition(":")
     if form == "folder" and location:
         return read_folder(Path(location), name, target, shares)
+    if form == "crops" and location:
+        return read_kept_crops(Path(location), name, target, shares)
     if form == "csv" and location:
         return read_csv(Path(location), name, target, shares=shares)
     known = dataset(name)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,3 +116,30 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, "sim:", 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_without_a_galaxy_is_called_empty(tmp_path: Path, night: Any) -> None:
+    sink = AnnotatedPictures(tmp_path)
+    night.show(sink)
+    night.show(sink, (0.1, 0.9))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "20260301T210000_000000_sim_.empty.png",
+        "20260301T210010_000001_sim_.png",
+    ]
+
+
+def test_a_night_makes_as_many_pictures_as_are_wanted(tmp_path: Path, night: Any, clock: Any) -> None:
+    sink = AnnotatedPictures(tmp_path, every_s=600, clock=clock)
+    for _ in range(1_000):
+        night.show(sink, (0.1, 0.9))
+        clock.now += 3
+    assert [int(p.name[16:22]) for p in sorted(tmp_path.iterdir())] == [0, 200, 400, 600, 800]
+
+
+def test_a_new_galaxy_is_pictured_sooner_and_once(tmp_path: Path, night: Any, clock: Any) -> None:
+    sink = AnnotatedPictures(tmp_path, every_s=600, news_every_s=5, clock=clock)
+    spiral = (0.1, 0.9)
+    for row in [(spiral,), (spiral, spiral), (spiral, spiral), (spiral, spiral), (spiral, spiral, spiral), (spiral,)]:
+        night.show(sink, *row)
+        clock.now += 3
+    assert sorted(int(p.name[16:22]) for p in tmp_path.iterdir()) == [0, 2, 4]

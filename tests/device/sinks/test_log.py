@@ -3,10 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from edgegal.detections import Detections
+from edgegal.device.astrometry import SkyPlace
 from edgegal.device.pipeline import FrameResult, StageTimes
 from edgegal.device.sinks import SightingLog
+from edgegal.device.sinks.facts import FrameFacts
 from edgegal.device.tracking import Tracker
 from edgegal.frames import Frame
 from edgegal.inference import Abstention
@@ -110,3 +113,51 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     first, second = path.read_text().splitlines()
     assert first == '{"run": "x", "ev'
     assert json.loads(second)["event"] == "new"
+
+
+def test_places_and_names_are_told(tmp_path: Path) -> None:
+    facts = FrameFacts(places={1: SkyPlace(202.47, 47.19)}, names={1: "NGC 5194"})
+    log = SightingLog(tmp_path, "night1", lambda result: facts)
+    log.close(run(log, [[(0.1, 0.9)]]).alive)
+    for line in lines(log.path):
+        assert (line["run"], line["ra_deg"], line["dec_deg"], line["name"]) == ("night1", 202.47, 47.19, "NGC 5194")
+
+
+def test_a_mark_is_a_line_and_one_of_nothing_known_is_none(tmp_path: Path) -> None:
+    log = SightingLog(tmp_path, "night1")
+    run(log, [[(0.1, 0.9)]])
+    log.mark_false(1)
+    log.mark_false(7)
+    assert lines(log.path)[1:] == [{"run": "night1", "event": "false", "id": 1}]
+
+
+def test_what_a_full_disk_refuses_is_written_when_there_is_room(filler: Any, tiny_disk: Path) -> None:
+    log = SightingLog(tiny_disk)
+    tracker = run(log, [[(0.1, 0.9)]])
+    filler.fill()
+    before = log.path.read_text()
+    # The file's last block still has room for a few lines.
+    for _ in range(20):
+        try:
+            tracker = run(log, [[(0.1, 0.9), *[(0.9, 0.1)] * 3]], tracker)
+        except OSError:
+            continue
+        before = log.path.read_text()
+    assert log.path.read_text() == before
+    filler.go()
+    log.close(tracker.alive)
+    last = {line["id"]: line for line in lines(log.path)}
+    assert [(line["event"], line["frames"]) for line in last.values()] == [("end", 21), *[("end", 20)] * 3]
+
+
+def test_a_full_disk_at_the_end_of_a_night_can_be_tried_again(filler: Any, tiny_disk: Path) -> None:
+    log = SightingLog(tiny_disk)
+    filler.fill()
+    with pytest.raises(OSError, match="No space"):
+        run(log, [[(0.1, 0.9)] * 4])
+    tracker = Tracker(LABELS)
+    with pytest.raises(OSError, match="No space"):
+        log.close(tracker.alive)
+    filler.go()
+    log.close(tracker.alive)
+    assert events(log.path) == [(i, "new") for i in (1, 2, 3, 4)]
