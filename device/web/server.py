@@ -4,21 +4,27 @@ import errno
 import ipaddress
 import socket
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
 import uvicorn
 from typing_extensions import Self
 
-from edgegal.device.web.app import create_app, is_loopback
+from edgegal.device.web.access import Access, find_password
+from edgegal.device.web.app import create_app
 from edgegal.device.web.live import Live
+from edgegal.device.web.names import Names
 from edgegal.errors import InputError
 
 __all__ = ["Page"]
 
 # Longer than uvicorn lets requests under way finish.
-_STOP_S = 5.0
+_STOP_S = 3.0
+# A browser opens six connections.
+_CONNECTIONS = 256
 
 
 class Page:
@@ -32,14 +38,34 @@ class Page:
     ----------
     url
         Where a browser on this computer finds it.
+    new_password
+        A password made just now, to be shown once; else empty.
     """
 
-    def __init__(self, live: Live, address: str) -> None:
-        self._socket = _listening(*_parsed(address))
+    def __init__(self, live: Live, address: str, state: Path | None = None, names: Iterable[str] = ()) -> None:
+        host, port, others = _parsed(address)
+        further = Names(others, names)
+        password, self.new_password = find_password(None)
+        if others and password is None and state is None:
+            raise InputError(
+                f"the page has no password, so it does not listen on {address}, where others could open it",
+                "set EDGEGAL_WEB_PASSWORD, or --out DIR to keep one in, or leave it on 127.0.0.1 and on the other "
+                f"computer: ssh -L {port}:127.0.0.1:{port} USER@THIS-COMPUTER, then open http://127.0.0.1:{port}",
+            )
+        self._socket = _listening(host, port)
+        if others and password is None:
+            # Not before all else is well: it is shown this once only.
+            try:
+                password, self.new_password = find_password(state)
+            except InputError:
+                self._socket.close()
+                raise
         host, port = self._socket.getsockname()[:2]
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "127.0.0.1"
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         config = uvicorn.Config(
-            create_app(live),
+            create_app(live, further, Access(password) if password else None),
             http="h11",
             ws="none",
             loop="asyncio",
@@ -47,6 +73,9 @@ class Page:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whoever connects could say to be anybody, and guess passwords in everybody's name.
+            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
@@ -74,22 +103,24 @@ class Page:
                 self._thread.join(0.5)
 
 
-def _parsed(address: str) -> tuple[str, int]:
-    """Loopback IP and port of ``HOST:PORT``."""
+def _parsed(address: str) -> tuple[str, int, bool]:
+    """IP address and port of ``IP:PORT``, and whether others can connect there."""
     try:
         parts = urlsplit(f"//{address}")
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
     if not host or port is None or address != parts.netloc:
-        raise InputError(f"the page's address is HOST:PORT, not {address!r}", "such as 127.0.0.1:8780")
-    if not is_loopback(parts.netloc):
+        raise InputError(f"the page's address is IP:PORT, not {address!r}", "such as 127.0.0.1:8780")
+    try:
+        ip = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        # A name may stand for several, and for others at another time.
         raise InputError(
-            f"the page has no password yet, so it does not listen on {address}, where others could open it",
-            f"leave it on 127.0.0.1 and on the other computer: ssh -L {port}:127.0.0.1:{port} USER@THIS-COMPUTER, "
-            f"then open http://127.0.0.1:{port}",
-        )
-    return "127.0.0.1" if host == "localhost" else host, port
+            f"the page's address is IP:PORT with an IP address of this computer, not {address!r}",
+            f"for all of them: 0.0.0.0:{port}",
+        ) from None
+    return str(ip), port, not ip.is_loopback
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -60,7 +60,7 @@ def watch(pipeline: Pipeline) -> Callable[[Path], tuple[Live, Summary]]:
     """Runs a picture or folder to its end; what the page knows of it, and what the run says itself."""
 
     def run(path: Path) -> tuple[Live, Summary]:
-        live = Live(str(path))
+        live = Live(str(path), shared_s=0)
         with open_source(str(path)) as source:
             return live, observe(source, pipeline, [live])
 

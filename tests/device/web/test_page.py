@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ def test_the_state_is_that_of_the_run(folder: Path, watch: Watch) -> None:
     assert state["last_skipped"] == summary.skipped[0]
     assert state["frame"]["source"].endswith("4.png")
     assert (state["frame"]["index"], state["frame"]["width"], state["frame"]["height"]) == (3, 300, 200)
-    assert state["frame"]["age_s"] >= 0
+    assert datetime.fromisoformat(state["frame"]["arrived"]).tzinfo is not None
     latency = state["latency_ms"]
     assert {"read", "view", "detect", "classify", "track", "total"} <= set(latency)
     assert latency["total"] == pytest.approx(sum(v for name, v in latency.items() if name != "total"), abs=0.1)
-    assert [s.pop("seen") for s in state["sightings"]] == [True, False]
-    assert all(re.fullmatch("#[0-9a-f]{6}", s.pop("colour")) for s in state["sightings"])
-    assert state["sightings"] == [s.document() for s in summary.sightings]
+    assert [s["seen"] for s in state["sightings"]] == [True, False]
+    assert all(re.fullmatch("#[0-9a-f]{6}", s["colour"]) for s in state["sightings"])
+    told = [s.document() for s in summary.sightings]
+    assert [{name: shown[name] for name in t} for shown, t in zip(state["sightings"], told, strict=True)] == told
 
 
 def test_an_uncertain_galaxy_has_no_class_on_the_page(folder: Path, pipeline: Pipeline) -> None:
@@ -74,7 +76,7 @@ def test_the_picture_is_that_of_the_last_frame(folder: Path, watch: Watch) -> No
     with open_page(live, FREE) as page:
         answer = get(f"{page.url}/view.jpg", params={"frame": 3})
     assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "private, no-cache"
     assert answer.content == live.picture()
 
 
@@ -86,13 +88,6 @@ def test_the_page_needs_nothing_from_elsewhere(empty: str) -> None:
     assert "unsafe" not in policy
     assert "http" not in policy
     assert not re.search(r"""(src|href)=["']?(https?:)?//|@import""", answer.text)
-
-
-def test_the_interface_is_described_and_its_foreign_documentation_off(empty: str) -> None:
-    described = get(f"{empty}/openapi.json").json()
-    assert set(described["paths"]) == {"/", "/view.jpg", "/api/state"}
-    assert "class" in described["components"]["schemas"]["SightingState"]["properties"]
-    assert get(f"{empty}/docs").status_code == get(f"{empty}/redoc").status_code == 404
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8780", "localhost", "LOCALHOST:9000", "[::1]:8780", "127.0.0.2"])
@@ -114,7 +109,7 @@ def test_any_other_name_is_refused(empty: str, host: str, path: str) -> None:
     assert "edgegal answers to localhost" in answer.text
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:8780", "192.168.1.5:8780", "[::]:8780", "telescope.local:8780"])
+@pytest.mark.parametrize("address", ["0.0.0.0:8780", "192.168.1.5:8780", "[::]:8780"])
 def test_an_open_address_is_refused_with_the_way_round(address: str) -> None:
     with pytest.raises(InputError, match="no password") as caught:
         open_page(Live("sky"), address)
@@ -122,10 +117,21 @@ def test_an_open_address_is_refused_with_the_way_round(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8780", "127.0.0.1", ":8780", "127.0.0.1:http", "127.0.0.1:70000", "", "http://127.0.0.1:8780", "[::1"]
+    "address",
+    [
+        "telescope.local:8780",
+        "8780",
+        "127.0.0.1",
+        ":8780",
+        "127.0.0.1:http",
+        "127.0.0.1:70000",
+        "",
+        "http://127.0.0.1:8780",
+        "[::1",
+    ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(InputError, match="HOST:PORT"):
+    with pytest.raises(InputError, match="IP:PORT"):
         open_page(Live("sky"), address)
 
 

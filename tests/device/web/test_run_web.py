@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
-_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "EDGEGAL_WEB_PASSWORD"}
+_ENVIRONMENT["OMP_NUM_THREADS"] = "1"
 _RUN = "from edgegal.cli import main; import sys; main(['run', *sys.argv[1:]])"
 _BARE = f"import sys; sys.modules['fastapi'] = None; {_RUN}"
 
@@ -26,13 +28,28 @@ def run(*words: object, cwd: Path, program: str = _RUN) -> subprocess.CompletedP
     return subprocess.run(command, cwd=cwd, env=_ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_page_that_others_could_open_is_refused(tmp_path: Path) -> None:
-    done = run("sim:", "--web", "--web-address", "0.0.0.0:8780", "--out", "out", cwd=tmp_path)
+def test_a_page_that_others_could_open_without_a_password_is_refused(tmp_path: Path) -> None:
+    done = run("sim:", "--web", "--web-address", "0.0.0.0:8780", cwd=tmp_path)
     assert done.returncode == 2
     complaint, mend = done.stderr.splitlines()
     assert "no password" in complaint
+    assert "--out DIR" in mend
     assert "ssh -L" in mend
-    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_first_password_is_shown_once_and_opens_the_page(tmp_path: Path) -> None:
+    for is_first in (True, False):
+        with running("sim:frames=400,width=480,height=320", "--out", "out", cwd=tmp_path, host="0.0.0.0") as (
+            process,
+            url,
+        ):
+            if is_first:
+                told = said(process, r"its password, shown this once: (\S+)\n")[1]
+            with httpx.Client(base_url=url, trust_env=False) as browser:
+                assert browser.get("/api/state").status_code == 401
+                assert browser.post("/api/login", json={"password": told}).status_code == 204
+                assert browser.get("/api/state").json()["locked"]
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
@@ -64,9 +81,9 @@ def said(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
 
 
 @contextmanager
-def running(*words: object, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(*words: object, cwd: Path, host: str = "127.0.0.1") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A run with a page, and the page's address."""
-    command = [sys.executable, "-c", _RUN, *map(str, words), "--web", "--web-address", "127.0.0.1:0"]
+    command = [sys.executable, "-c", _RUN, *map(str, words), "--web", "--web-address", f"{host}:0"]
     with subprocess.Popen(
         command, cwd=cwd, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
