@@ -1,7 +1,8 @@
 """The files that make a fresh card install edgegal at first boot.
 
-The scripts and units are shipped as they are; what differs between devices stands in two files of shell variables and,
-for cloud-init, in its own three files. Those are written as JSON, which is YAML without its quoting traps.
+The scripts and the unit that installs are shipped as they are; the service is the one of `edgegal service install`.
+What differs between devices stands in two files of shell variables and, for cloud-init, in its own three files. Those
+are written as JSON, which is YAML without its quoting traps.
 """
 
 import hashlib
@@ -10,10 +11,12 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgegal.device.provisioning.partition import Mechanism
 from edgegal.device.provisioning.settings import DeviceSettings, WifiSettings
+from edgegal.device.service.unit import ServiceUnit, command_line, unit_text
 
 __all__ = ["FOLDER", "MARK", "Payload", "build_payload", "network_config", "user_data"]
 
@@ -23,7 +26,8 @@ FOLDER = "edgegal"
 MARK = "Written by edgegal flash."
 """Stands in every text file of the payload."""
 
-_SHARED = ("setup.sh", "install.sh", "edgegal.service", "edgegal-install.service")
+_SHARED = ("setup.sh", "install.sh", "edgegal-install.service")
+_HOME = Path("/opt/edgegal")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def build_payload(
         Constraints for pip.
     """
     files = {f"{FOLDER}/{name}": _template(name) for name in _SHARED}
+    files[f"{FOLDER}/edgegal.service"] = unit_text(_unit()).encode()
     files[f"{FOLDER}/bundle.edgegal"] = bundle
     files[f"{FOLDER}/constraints.txt"] = pins
     files[f"{FOLDER}/service.env"] = _variables(
@@ -78,6 +83,21 @@ def build_payload(
     if mechanism == "cloud-init":
         files["meta-data"] = _document(f"# {MARK}\n", {"instance-id": instance})
     return Payload(mechanism, files, instance, settings.wifi.country if settings.wifi else None)
+
+
+def _unit() -> ServiceUnit:
+    before = command_line(str(_HOME / "venv/bin/edgegal"), "run")
+    after = command_line("--bundle", str(_HOME / "bundle.edgegal"), "--out", "night")
+    return ServiceUnit(
+        # systemd itself puts in the variable, as one word.
+        command=f"{before} ${{EDGEGAL_SOURCE}} {after}",
+        state="edgegal",
+        mark=MARK,
+        # Those of Raspberry Pi OS.
+        groups=("video", "plugdev", "render"),
+        environment_file=Path("/etc/edgegal/service.env"),
+        condition=_HOME / "installed",
+    )
 
 
 def _firstrun_files(settings: DeviceSettings) -> dict[str, bytes]:

@@ -5,14 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgegal.device.health import Health, Reading, read_health
+from edgegal.device.health.concerns import USUAL_LIMITS
 from edgegal.doctor.findings import Finding
 from edgegal.machine import this_machine
 
 __all__ = ["look_at_system"]
-
-_HOT_C = 80.0
-_LITTLE_DISK = 2**30
-_LITTLE_MEMORY = 256 * 2**20
 
 
 def look_at_system(root: Path = Path("/"), health: Health | None = None, now: float | None = None) -> Iterator[Finding]:
@@ -34,8 +31,15 @@ def look_at_system(root: Path = Path("/"), health: Health | None = None, now: fl
     for name, reading in health.temperatures_c.items():
         yield _temperature(name, reading)
     yield _power(health)
-    yield _room("memory free", health.memory_free_bytes, _LITTLE_MEMORY, "close other programs, or add swap")
-    yield _room("disk free", health.disk_free_bytes, _LITTLE_DISK, "delete old sightings, or write to another disk")
+    yield _room(
+        "memory free", health.memory_free_bytes, USUAL_LIMITS.memory_free_bytes, "close other programs, or add swap"
+    )
+    yield _room(
+        "disk free",
+        health.disk_free_bytes,
+        USUAL_LIMITS.disk_free_bytes,
+        "delete old sightings, or write to another disk",
+    )
     yield _clock(root, time.time() if now is None else now)
 
 
@@ -43,7 +47,7 @@ def _temperature(zone: str, reading: Reading) -> Finding:
     name = "temperature" if zone == "any" else f"temperature {zone}"
     if reading.value is None:
         return Finding("system", name, "note", f"unknown: {reading.reason}")
-    if reading.value >= _HOT_C:
+    if reading.value >= USUAL_LIMITS.hot_c:
         return Finding("system", name, "trouble", f"{reading.value:.0f} degrees C", "cool it: fan, heat sink, shade")
     return Finding("system", name, "fine", f"{reading.value:.0f} degrees C")
 
@@ -60,7 +64,7 @@ def _power(health: Health) -> Finding:
     return Finding("system", "throttling", "fine", "never since boot")
 
 
-def _room(name: str, reading: Reading, little: int, mend: str) -> Finding:
+def _room(name: str, reading: Reading, little: float, mend: str) -> Finding:
     if reading.value is None:
         return Finding("system", name, "note", f"unknown: {reading.reason}")
     shown = f"{reading.value / 2**30:.1f} GiB"

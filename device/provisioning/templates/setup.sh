@@ -14,6 +14,12 @@ install -m 755 "$payload/install.sh" /opt/edgegal/install.sh
 install -m 644 "$payload/service.env" /etc/edgegal/service.env
 install -m 644 "$payload/edgegal.service" "$payload/edgegal-install.service" /etc/systemd/system/
 
+# What is watched all night is there from the start, for whoever writes to it.
+if [[ $EDGEGAL_SOURCE == watch:/* ]]; then
+    folder=${EDGEGAL_SOURCE#watch:}
+    install -d -m 1777 "${folder%%\?*}"
+fi
+
 # A folder is read whenever something in it was written, however often that is; any other source runs from boot.
 if [[ $EDGEGAL_SOURCE == /* ]]; then
     install -d -m 1777 "$EDGEGAL_SOURCE"
