@@ -1,7 +1,8 @@
-"""One frame through all stages: calibrate, stack, view, detect, crop, classify.
+"""One frame through all stages, from what the camera gave to what its galaxies are.
 
-The stages are callables, so what finds galaxies and what names them can be anything that keeps their shapes; a bundle's
-networks are put together by `Pipeline.from_bundle`.
+Calibrate, mend hot pixels, judge, stack or demosaic, level the sky, view, detect, crop, classify. Each stage is a
+function or a small object of its own; here they are only wired. What finds galaxies and what names them can be anything
+that keeps their shapes; a bundle's networks are put there by `Pipeline.from_bundle`.
 """
 
 from collections.abc import Callable
@@ -14,26 +15,41 @@ from typing_extensions import Self
 
 from edgegal.bundle import Bundle
 from edgegal.detections import Detections
-from edgegal.device.stacking import LiveStack
+from edgegal.device.background import measure_background, subtract_background
+from edgegal.device.controls import Controls, Thresholds
+from edgegal.device.cosmetic import CosmeticCorrection
+from edgegal.device.quality import FrameQuality, Judge, frame_quality
+from edgegal.device.stacking import LiveStack, Stacked
+from edgegal.device.stars import measure_field
+from edgegal.device.supervision import beat
+from edgegal.errors import FrameError
 from edgegal.frames import Frame, View
-from edgegal.inference import ALWAYS_ANSWER, Abstention, galaxy_crops, open_classifier, open_detector
-from edgegal.preprocess import Stretch, as_view
+from edgegal.inference import ALWAYS_ANSWER, Abstention, Detector, galaxy_crops, open_classifier, open_detector
+from edgegal.preprocess import Stretch, as_view, debayer
 
-__all__ = ["FrameResult", "Naming", "Pipeline", "StageTimes"]
+__all__ = ["FrameResult", "Naming", "Pipeline", "StageTimes", "thresholds_of"]
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds that one frame took in each stage; 0 where a stage is off."""
+    """Seconds that one frame took in each stage; 0 where a stage is off.
+
+    Of a live source, reading is mostly waiting for the sky.
+    """
 
     read: float = 0.0
     calibrate: float = 0.0
+    hot_pixels: float = 0.0
+    judge: float = 0.0
     stack: float = 0.0
+    debayer: float = 0.0
+    background: float = 0.0
     view: float = 0.0
     detect: float = 0.0
     crop: float = 0.0
     classify: float = 0.0
     track: float = 0.0
+    locate: float = 0.0
     sink: float = 0.0
 
     @classmethod
@@ -87,7 +103,15 @@ class FrameResult:
     probabilities
         ``(n, classes)``; no column without a classifier.
     times
-        Seconds by stage; reading, tracking and sinks are not the pipeline's and stay 0.
+        Seconds by stage; reading, tracking, locating and sinks are not the pipeline's and stay 0.
+    quality
+        Of the single frame; None where frames are neither judged nor stacked.
+    single
+        The single frame, calibrated, that went into the stack; None where frames are not stacked or it is not kept.
+    stacked
+        What it made of the stack; None where frames are not stacked.
+    dropped
+        Frames of the run so far that the camera gave and nobody had time for.
     """
 
     frame: Frame
@@ -95,17 +119,34 @@ class FrameResult:
     detections: Detections
     probabilities: NDArray[np.float32]
     times: StageTimes
+    quality: FrameQuality | None = None
+    single: Frame | None = None
+    stacked: Stacked | None = None
+    dropped: int = 0
 
 
 class _Stopwatch:
     def __init__(self) -> None:
         self._last = perf_counter()
+        self._seconds: dict[str, float] = {}
 
-    def lap(self) -> float:
-        """Seconds since the last lap."""
+    def lap(self, stage: str) -> None:
+        """Book what passed since the last lap to `stage`."""
+        beat()
         now = perf_counter()
-        seconds, self._last = now - self._last, now
-        return seconds
+        self._seconds[stage], self._last = now - self._last, now
+
+    def times(self) -> StageTimes:
+        """All laps."""
+        return StageTimes(**self._seconds)
+
+
+class _BeatingDetector(Detector):
+    """Says with each tile that it goes on: a large frame keeps a small computer busy for longer than a stall takes."""
+
+    def __call__(self, tile: View, score_threshold: float | None = None) -> Detections:
+        beat()
+        return super().__call__(tile, score_threshold)
 
 
 @dataclass(frozen=True)
@@ -124,6 +165,14 @@ class Pipeline:
         Maps a raw frame to a calibrated one.
     stack
         Running stack of the frames; it keeps state from frame to frame.
+    cosmetic
+        Mends hot pixels of linear frames.
+    judge
+        Keeps bad frames of a night out; it keeps state from frame to frame.
+    level_sky
+        Whether the unevenness of the sky is subtracted from linear frames.
+    keep_single
+        Whether results hold the single frame beside the stack.
     """
 
     detect: Callable[[View], Detections]
@@ -131,6 +180,10 @@ class Pipeline:
     naming: Naming | None = None
     calibrate: Callable[[Frame], Frame] | None = None
     stack: LiveStack | None = None
+    cosmetic: CosmeticCorrection | None = None
+    judge: Judge | None = None
+    level_sky: bool = False
+    keep_single: bool = True
 
     @classmethod
     def from_bundle(
@@ -145,6 +198,7 @@ class Pipeline:
         abstain_below: float | None = None,
         min_side_px: float | None = None,
         classifiers: Bundle | None = None,
+        controls: Controls | None = None,
     ) -> Self:
         """The stages of a bundle: its detector, and its classifier where it has one.
 
@@ -162,6 +216,8 @@ class Pipeline:
             As `edgegal.inference.Abstention` has them; the bundle's own when None.
         classifiers
             Another bundle to take the classifier from.
+        controls
+            Dials whose threshold takes the place of `score`, from frame to frame.
 
         Raises
         ------
@@ -169,7 +225,8 @@ class Pipeline:
             The bundle has no detector, the other one no classifier, one was changed, or the runtime is unknown, absent
             or unfit.
         """
-        detector = open_detector(bundle, runtime, precision, threads)
+        opened = open_detector(bundle, runtime, precision, threads)
+        detector = _BeatingDetector(opened.stage, opened.variant, opened.runtime, opened.anchors)
         naming = None
         if classifiers is not None or bundle.manifest.classifier is not None:
             classifier = open_classifier(classifiers or bundle, runtime, precision, threads)
@@ -180,9 +237,12 @@ class Pipeline:
                 classifier.stage.preprocess.stretch,
                 _overridden(Abstention.of(classifier.stage), abstain_below, min_side_px),
             )
-        return cls(
-            lambda view: detector.galaxies(view, score), detector.stage.preprocess.stretch, naming, calibrate, stack
-        )
+
+        def detect(view: View) -> Detections:
+            thresholds = controls.now.thresholds if controls else None
+            return detector.galaxies(view, thresholds.score if thresholds else score)
+
+        return cls(detect, detector.stage.preprocess.stretch, naming, calibrate, stack)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -200,37 +260,83 @@ class Pipeline:
         Raises
         ------
         FrameError
-            The frame holds nothing to see or does not register; the next may.
+            The frame holds nothing to see, is a bad one by the judge, or does not register; the next may.
         """
         watch = _Stopwatch()
+        frame = self._mended(frame, watch)
+        single, quality, stacked = frame, None, None
+        if self.judge is not None or self.stack is not None:
+            field = measure_field(frame)
+            quality = frame_quality(field)
+            if self.judge is not None and not (verdict := self.judge(quality)).good:
+                raise FrameError(f"{frame.source} is left out: {verdict.reason}")
+            watch.lap("judge")
+            if self.stack is not None:
+                stacked = self.stack.push(frame, field)
+                frame = stacked.frame
+                watch.lap("stack")
+        frame = self._levelled(frame, watch)
+        view = as_view(frame, self.stretch)
+        watch.lap("view")
+        detections = self.detect(view)
+        watch.lap("detect")
+        probabilities = self._named(frame, view, detections, watch)
+        return FrameResult(
+            frame,
+            view,
+            detections,
+            probabilities,
+            watch.times(),
+            quality,
+            single if stacked and self.keep_single else None,
+            stacked,
+        )
+
+    def _mended(self, frame: Frame, watch: _Stopwatch) -> Frame:
         if self.calibrate is not None:
             frame = self.calibrate(frame)
-        calibrated = watch.lap()
-        if self.stack is not None:
-            frame = self.stack.add(frame)
-        stacked = watch.lap()
-        view = as_view(frame, self.stretch)
-        viewed = watch.lap()
-        detections = self.detect(view)
-        detected = watch.lap()
-        probabilities = np.zeros((len(detections), 0), np.float32)
-        cropped = classified = 0.0
-        if self.naming is not None:
-            # Usually both networks were trained on one stretch, and one view serves them.
-            same = self.naming.stretch == self.stretch
-            crops = self.naming.crop(view if same else as_view(frame, self.naming.stretch), detections)
-            cropped = watch.lap()
-            probabilities = self.naming.classify(crops)
-            classified = watch.lap()
-        times = StageTimes(
-            calibrate=calibrated,
-            stack=stacked,
-            view=viewed,
-            detect=detected,
-            crop=cropped,
-            classify=classified,
-        )
-        return FrameResult(frame, view, detections, probabilities, times)
+            watch.lap("calibrate")
+        if self.cosmetic is not None and frame.linear:
+            frame = self.cosmetic(frame).frame
+            watch.lap("hot_pixels")
+        return frame
+
+    def _levelled(self, frame: Frame, watch: _Stopwatch) -> Frame:
+        if frame.bayer is not None and frame.pixels.ndim == 2:
+            frame = replace(frame, pixels=debayer(frame.pixels, frame.bayer), bayer=None)
+            watch.lap("debayer")
+        if self.level_sky and frame.linear:
+            frame = replace(frame, pixels=subtract_background(frame.pixels, measure_background(frame.pixels)))
+            watch.lap("background")
+        return frame
+
+    def _named(self, frame: Frame, view: View, detections: Detections, watch: _Stopwatch) -> NDArray[np.float32]:
+        if self.naming is None:
+            return np.zeros((len(detections), 0), np.float32)
+        # Usually both networks were trained on one stretch, and one view serves them.
+        same = self.naming.stretch == self.stretch
+        crops = self.naming.crop(view if same else as_view(frame, self.naming.stretch), detections)
+        watch.lap("crop")
+        probabilities = self.naming.classify(crops)
+        watch.lap("classify")
+        return probabilities
+
+
+def thresholds_of(
+    bundle: Bundle, score: float | None = None, abstain_below: float | None = None, classifiers: Bundle | None = None
+) -> Thresholds | None:
+    """Where the thresholds of a run begin: what is asked for, else what the bundle says; None without a detector.
+
+    Parameters
+    ----------
+    bundle, score, abstain_below, classifiers
+        As `Pipeline.from_bundle` takes them.
+    """
+    detector, classifier = bundle.manifest.detector, (classifiers or bundle).manifest.classifier
+    if detector is None:
+        return None
+    careful = _overridden(Abstention.of(classifier), abstain_below, None) if classifier else ALWAYS_ANSWER
+    return Thresholds(detector.score_threshold if score is None else score, careful.abstain_below)
 
 
 def _overridden(own: Abstention, abstain_below: float | None, min_side_px: float | None) -> Abstention:

@@ -191,6 +191,8 @@ VERBS = {
     "run": ["run", "sky.png", "--bundle", "galaxies", "--out", "out"],
     "bench": ["bench", "galaxies", "--samples", "2", "--seconds", "0", "--frames", "1", "--out", "out"],
     "doctor": ["doctor", "--json"],
+    "service": ["service", "--help"],
+    "calibrate": ["calibrate", "--help"],
     "flash": ["flash", "--boot", "boot", "--hostname", "scope", "--user", "me", "--ssh-key", "key.pub", "--dry-run"],
     "demo": ["demo", "--out", "out"],
 }

@@ -10,29 +10,47 @@ from hypothesis import strategies as st
 
 from edgegal.errors import InputError
 from edgegal.runtimes import RUNTIMES
-from edgegal.settings import RunSettings, Settings, as_toml, load, secret
+from edgegal.settings import (
+    FrameSettings,
+    KeepSettings,
+    RunSettings,
+    Settings,
+    WebSettings,
+    as_toml,
+    flag_names,
+    load,
+    secret,
+)
 
 # What a path or name may hold: any text without the two characters no file name has.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1)
 
-RUN = st.builds(
-    RunSettings,
-    source=st.none() | TEXT,
-    bundle=TEXT,
-    classifier=st.none() | TEXT,
-    out=st.none() | TEXT.map(Path),
-    runtime=st.none() | st.sampled_from(sorted(RUNTIMES)),
-    precision=st.none() | st.sampled_from(["int8", "fp16", "fp32"]),
-    threads=st.integers(1, 64),
-    score=st.none() | st.floats(0, 1),
-    abstain_below=st.none() | st.floats(0, 1),
-    min_side=st.none() | st.floats(0, 1e4),
-    stack=st.integers(0, 100),
-    dark=st.none() | TEXT.map(Path),
-    flat=st.none() | TEXT.map(Path),
-    limit=st.none() | st.integers(1, 10**6),
-    web=st.booleans(),
-    web_address=TEXT,
+SETTINGS = st.builds(
+    Settings,
+    run=st.builds(
+        RunSettings,
+        source=st.none() | TEXT,
+        bundle=TEXT,
+        classifier=st.none() | TEXT,
+        out=st.none() | TEXT.map(Path),
+        runtime=st.none() | st.sampled_from(sorted(RUNTIMES)),
+        precision=st.none() | st.sampled_from(["int8", "fp16", "fp32"]),
+        threads=st.integers(1, 64),
+        score=st.none() | st.floats(0, 1),
+        abstain_below=st.none() | st.floats(0, 1),
+        min_side=st.none() | st.floats(0, 1e4),
+        limit=st.none() | st.integers(1, 10**6),
+        web=st.booleans(),
+    ),
+    frames=st.builds(
+        FrameSettings,
+        stack=st.integers(0, 100),
+        dark=st.none() | TEXT.map(Path),
+        flat=st.none() | TEXT.map(Path),
+        judge=st.none() | st.booleans(),
+    ),
+    keep=st.builds(KeepSettings, days=st.none() | st.floats(0, 1000), free_mb=st.integers(0, 10**6)),
+    web=st.builds(WebSettings, address=TEXT, names=st.lists(TEXT, max_size=3).map(tuple)),
 )
 
 
@@ -42,20 +60,32 @@ def _written(folder: Path, text: str) -> Path:
     return path
 
 
-@given(RUN)
-def test_what_is_shown_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, run: RunSettings) -> None:
-    settings = Settings(run=run)
+@given(SETTINGS)
+def test_what_is_shown_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> None:
     assert load(_written(tmp_path_factory.getbasetemp(), as_toml(settings))) == settings
 
 
 def test_an_empty_file_is_the_defaults_and_every_field_says_what_it_is(tmp_path: Path) -> None:
     assert load(_written(tmp_path, "")) == Settings()
-    for section in Settings.model_fields.values():
+    shown = as_toml(Settings())
+    for name, section in Settings.model_fields.items():
         assert section.title
-    for name, field in RunSettings.model_fields.items():
-        assert field.title, name
-        assert field.title in as_toml(Settings())
-        assert f"{name} = " in as_toml(Settings()) or f"# {name} is not set" in as_toml(Settings())
+        assert f"[{name}]" in shown
+        kind = type(getattr(Settings(), name))
+        for key, field in kind.model_fields.items():
+            assert field.title, key
+            assert field.title in shown
+            assert f"{key} = " in shown or f"# {key} is not set" in shown
+
+
+def test_flags_have_names_of_their_own_and_make_settings() -> None:
+    flags = [flag for names in flag_names().values() for flag in names.values()]
+    assert len(flags) == len(set(flags))
+    settings = Settings.of_flags({"source": "sim:", "stack": 9, "web_address": "[::1]:1", "as_json": True})
+    assert (settings.run.source, settings.frames.stack, settings.web.address) == ("sim:", 9, "[::1]:1")
+    assert Settings.of_flags(settings.as_flags()) == settings
+    with pytest.raises(InputError, match="--keep-free-mb: "):
+        Settings.of_flags({"keep_free_mb": -1})
 
 
 @pytest.mark.parametrize(
@@ -64,6 +94,8 @@ def test_an_empty_file_is_the_defaults_and_every_field_says_what_it_is(tmp_path:
         ("[run]\nbundle = 'b'\n\nthread = 2\n", "line 4: unknown setting run.thread", "did you mean threads?"),
         ("[run]\nzzz = 2\n", "line 2: unknown setting run.zzz", "source, bundle, classifier, out, runtime"),
         ("\n[rnu]\nthreads = 2\n", "line 2: unknown setting rnu", "did you mean run?"),
+        ("[frames]\nstacks = 2\n", "line 2: unknown setting frames.stacks", "did you mean stack?"),
+        ("[mqtt]\n\nbroker = 1\n", "line 3: mqtt.broker: ", ""),
         ("# x\n[run]\nthreads = 0\n", "line 3: run.threads: ", ""),
         ("run.score = 1.5", "line 1: run.score: ", ""),
         ("run = { threads = 1, limit = 'many' }", "line 1: run.limit: ", ""),

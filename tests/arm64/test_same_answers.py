@@ -137,8 +137,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
 
 def outputs_there(arm: Arm, core: str, runtime: str, folder: Path, *options: str) -> Outputs:
     """Outputs of a runtime on an emulated core."""
-    shown = {ROOT / "tests/arm64": "/mnt/tests", folder: "/mnt/out"}
-    words = ("/mnt/tests/outputs.py", runtime, "/mnt/out/outputs.npz", *options)
+    shown = {ROOT / "tests/arm64": "/srv/tests", folder: "/srv/out"}
+    words = ("/srv/tests/outputs.py", runtime, "/srv/out/outputs.npz", *options)
     done = arm(core, SITES[runtime], *words, shown=shown)
     assert done.returncode == 0, done.stderr
     return Outputs.read(folder / "outputs.npz")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from edgegal.cli import config, run
 from edgegal.errors import EdgegalError, InputError
-from edgegal.settings import RunSettings, Settings, load
+from edgegal.settings import Settings, flag_names, load
 
 
 @pytest.fixture
@@ -57,7 +57,19 @@ def test_run_takes_its_settings_from_the_file_and_flags_override_it(file: Path) 
 def test_flags_of_run_and_fields_of_the_file_are_the_same() -> None:
     command = typer.main.get_command(run.app)
     flags = {p.name: p for p in command.params if p.name not in ("as_json", "config", "help")}
-    assert set(flags) == set(RunSettings.model_fields)
-    for name, field in RunSettings.model_fields.items():
-        if name != "source":
-            assert flags[name].default == field.default, name
+    names = flag_names()
+    assert set(flags) == {flag for section in names.values() for flag in section.values()}
+    for section, fields in names.items():
+        for key, flag in fields.items():
+            field = getattr(Settings(), section)
+            if flag != "source":
+                default = flags[flag].default
+                assert (tuple(default) if isinstance(default, list) else default) == getattr(field, key), flag
+
+
+def test_help_of_run_puts_its_flags_under_headings() -> None:
+    shown = CliRunner().invoke(run.app, ["--help"]).stdout
+    headings = ["Networks:", "Frames:", "Sightings:", "Output:", "Messages:", "Page:", "Running:"]
+    places = [shown.index(f"\n{heading}\n") for heading in headings]
+    assert places == sorted(places)
+    assert places[1] < shown.index("--stack") < places[2]

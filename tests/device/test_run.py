@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,10 @@ def test_a_simulated_night_gives_sightings_pictures_and_a_log(tmp_path: Path) ->
     assert summary["sightings"]
     assert max(s["frames"] for s in summary["sightings"]) == 4
     assert summary["latency_ms"]["median"]["detect"] > 0
+    assert (summary["skips"], summary["dropped"], summary["restarts"]) == (0, 0, [])
     assert len(list((tmp_path / "out/frames").glob("*.png"))) == 4
+    with closing(sqlite3.connect(tmp_path / "out/sightings.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM frames").fetchone() == (4,)
     log = [json.loads(line) for line in (tmp_path / "out/sightings.jsonl").read_text().splitlines()]
     assert {line["id"] for line in log} == {s["id"] for s in summary["sightings"]}
     assert not loaded(done) & (_NEVER | {"fastapi", "uvicorn"})
@@ -88,9 +93,11 @@ def test_stacking_calibration_and_limits_are_wired(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
         cv2.imwrite(str(tmp_path / kind / "1.png"), np.full((320, 480, 3), level, np.uint16))
     options = ["--stack", 3, "--dark", "dark", "--flat", "flat", "--limit", 2, "--score", 0.9, "--threads", 2]
+    options += ["--judge", "--level-sky", "--agree", 2, "--out", "out", "--no-hot-pixels"]
     summary = document(run("sim:frames=5,width=480,height=320", *options, "--json", cwd=tmp_path))
     assert summary["frames"] == 2
-    assert all(summary["latency_ms"]["median"][stage] > 0 for stage in ("calibrate", "stack"))
+    assert len(list((tmp_path / "out/stacks").glob("*.fits"))) == 1
+    assert all(summary["latency_ms"]["median"][stage] > 0 for stage in ("calibrate", "judge", "stack", "background"))
     assert all(s["score"] >= 0.9 for s in summary["sightings"])
 
 
@@ -123,11 +130,14 @@ def write_bad(folder: Path, sky: Path) -> None:
         (["missing.png"], 2, "no file or folder missing.png"),
         (["notes.fits"], 2, "notes.fits is not a whole FITS file"),
         (["cut.jpg"], 2, "cut.jpg is cut short"),
-        (["empty"], 2, "no picture or FITS file in empty"),
+        (["empty"], 2, "no picture, FITS file or SER video in empty"),
         (["sky.png", "--runtime", "abacus"], 2, "unknown runtime 'abacus'"),
-        (["sky.png", "--precision", "int3"], 2, "no int3 variant"),
+        (["sky.png", "--precision", "int3"], 2, "--precision: "),
         (["sky.png", "--bundle", "nowhere"], 2, "no bundle at nowhere"),
         (["sky.png", "--dark", "nowhere"], 2, "no file or folder nowhere"),
+        (["sky.png", "--catalogue", "nowhere"], 2, "no catalogue nowhere"),
+        (["sky.png", "--solve"], 2, "there is none"),
+        (["sky.png", "--mqtt-broker", "http://x"], 2, "no address of a broker"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(

@@ -1,8 +1,15 @@
+import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -10,14 +17,19 @@ import pytest
 
 from edgegal.detections import Detections, iou_matrix
 from edgegal.device.calibration import Calibration
+from edgegal.device.controls import Controls, Thresholds
+from edgegal.device.cosmetic import CosmeticCorrection
+from edgegal.device.masters import Master
 from edgegal.device.pipeline import FrameResult, Naming, Pipeline, StageTimes
-from edgegal.device.session import observe, sigterm_interrupts
+from edgegal.device.quality import Judge
+from edgegal.device.session import Spares, observe, stop_signals
 from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
-from edgegal.device.sources import open_source
+from edgegal.device.sources import Source, open_source
 from edgegal.device.stacking import LiveStack
+from edgegal.device.supervision import StageFailedError
 from edgegal.device.tracking import Sighting
 from edgegal.errors import FrameError, InputError
-from edgegal.frames import View
+from edgegal.frames import Frame, View
 from edgegal.preprocess import Stretch, crop_square
 from edgegal.sky import Night
 
@@ -125,8 +137,8 @@ def test_the_limit_counts_frames_taken(folder: Path, bright_spots: Detect) -> No
     assert (summary.frames, len(summary.skipped)) == (2, 1)
 
 
-class _Interrupt(Sink):
-    """Ctrl-C during the second frame."""
+class _Watching(Sink):
+    """Counts frames, and keeps what it was closed with."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -134,42 +146,41 @@ class _Interrupt(Sink):
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         self.frames += 1
-        if self.frames == 2:
-            raise KeyboardInterrupt
 
     def close(self, alive: Sequence[Sighting]) -> None:
         self.closed_with = alive
 
 
-def test_an_interrupt_ends_the_run_and_keeps_what_was_seen(folder: Path, bright_spots: Detect) -> None:
-    sink = _Interrupt()
-    with open_source(str(folder)) as source:
-        summary = observe(source, Pipeline(bright_spots, naming=COLOURS), (sink,))
-    assert summary.interrupted
-    assert [s.label for s in summary.sightings] == ["red"]
-    assert sink.closed_with == summary.sightings
-
-
-class _Broken(_Interrupt):
+class _Broken(_Watching):
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         raise OSError(28, "No space left on device")
 
 
-class _Terminate(_Interrupt):
-    """SIGTERM during the first frame."""
+class _Signalling(_Watching):
+    """Has the process sent a signal during the first frame."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        super().write(result, seen, ended)
+        if self.frames == 1:
+            os.kill(os.getpid(), self.number)
 
 
-def test_sigterm_ends_a_run_like_an_interrupt(folder: Path, bright_spots: Detect) -> None:
-    sink = _Terminate()
-    before = signal.getsignal(signal.SIGTERM)
-    with open_source(str(folder)) as source, sigterm_interrupts():
-        summary = observe(source, Pipeline(bright_spots), (sink,))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_and_keeps_what_was_seen(number: signal.Signals, bright_spots: Detect) -> None:
+    sink = _Signalling(number)
+    before = signal.getsignal(number)
+    with stop_signals():
+        summary = observe(open_source("sim:seed=3,frames=500,width=480,height=320"), Pipeline(bright_spots), (sink,))
     assert summary.interrupted
+    assert 1 <= summary.frames < 500
+    assert sink.frames == summary.frames
+    assert summary.sightings
     assert sink.closed_with == summary.sightings
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 @pytest.fixture
@@ -187,7 +198,7 @@ def raw(tmp_path: Path) -> Path:
 def test_a_frame_that_does_not_fit_the_dark_is_skipped(raw: Path, bright_spots: Detect) -> None:
     dark = np.full((200, 300, 3), 500, np.float32)
     with open_source(str(raw)) as source:
-        summary = observe(source, Pipeline(bright_spots, calibrate=Calibration(dark)))
+        summary = observe(source, Pipeline(bright_spots, calibrate=Calibration(Master("dark", dark))))
     assert summary.frames == 2
     cut, display = summary.skipped
     assert "(100, 300, 3)" in cut
@@ -197,7 +208,7 @@ def test_a_frame_that_does_not_fit_the_dark_is_skipped(raw: Path, bright_spots: 
 def test_a_dark_that_fits_no_frame_is_fatal_and_says_both_sizes(raw: Path, bright_spots: Detect) -> None:
     dark = np.zeros((9, 9), np.float32)
     with open_source(str(raw)) as source, pytest.raises(InputError, match=r"no frame of .*\(9, 9\).*\(200, 300, 3\)"):
-        observe(source, Pipeline(bright_spots, calibrate=Calibration(dark)))
+        observe(source, Pipeline(bright_spots, calibrate=Calibration(Master("dark", dark))))
 
 
 def test_every_sink_is_closed_when_one_breaks(folder: Path, tmp_path: Path, bright_spots: Detect) -> None:
@@ -245,3 +256,315 @@ def test_without_a_classifier_galaxies_are_only_found(folder: Path, bright_spots
         summary = observe(source, Pipeline(bright_spots))
     assert {s.label for s in summary.sightings} == {"galaxy"}
     assert summary.latency_ms()["classify"] == 0
+
+
+class Busy(Source):
+    """Frames from another process over a socket, one byte each: its grey level."""
+
+    stream = True
+    live = True
+
+    def __init__(self, peer: socket.socket) -> None:
+        self.name = "busy"
+        self._peer = peer
+        self._index = 0
+
+    def __next__(self) -> Frame:
+        got = self._peer.recv(1)
+        if not got:
+            raise StopIteration
+        if got == b"\xff":
+            raise RuntimeError("the driver lost its mind")
+        self._index += 1
+        return Frame(np.full((64, 64, 3), got[0], np.uint8), f"level {got[0]}", self._index - 1, linear=False)
+
+    def close(self) -> None:
+        # Closing alone does not wake a thread that reads.
+        with contextlib.suppress(OSError):
+            self._peer.shutdown(socket.SHUT_RDWR)
+
+
+class _Listed(_Watching):
+    """Keeps the sources of frames and the reasons of those left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.indices: list[int] = []
+        self.skipped: list[str] = []
+        self.dropped = 0
+
+    def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+        super().write(result, seen, ended)
+        self.seen.append(result.frame.source)
+        self.indices.append(result.frame.index)
+        self.dropped = result.dropped
+
+    def skip(self, reason: str) -> None:
+        self.skipped.append(reason)
+
+
+def nothing(view: View) -> Detections:
+    return Detections.empty()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+        here.shutdown(socket.SHUT_RDWR)
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def test_a_camera_never_waits_and_what_it_drops_is_counted(bright_spots: Detect) -> None:
+    def slow(view: View) -> Detections:
+        time.sleep(0.05)
+        return bright_spots(view)
+
+    listed = _Listed()
+    summary = observe(open_source("sim:frames=60,width=300,height=260,fps=200"), Pipeline(slow), (listed,))
+    assert summary.dropped > 0
+    assert summary.frames + summary.dropped == 60
+    assert listed.frames == summary.frames
+    assert listed.dropped == summary.dropped
+    assert summary.document()["dropped"] == summary.dropped
+    assert listed.indices == sorted(set(listed.indices))
+    assert listed.indices[-1] == 59
+
+
+def test_files_lose_nothing_and_keep_their_order_however_slow_a_stage(tmp_path: Path) -> None:
+    for i in range(12):
+        write_sky(tmp_path / f"{i}.png", (20 + 5 * i, 50, (250, 60, 40)))
+
+    class Slow(_Listed):
+        def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+            time.sleep(0.02)
+            super().write(result, seen, ended)
+
+    slow = Slow()
+    summary = observe(open_source(str(tmp_path)), Pipeline(nothing), (slow,))
+    assert [Path(name).name for name in slow.seen] == [f"{i}.png" for i in range(12)]
+    assert (summary.frames, summary.dropped) == (12, 0)
+
+
+def test_a_pipeline_that_hangs_is_made_again_and_its_late_answer_is_not_listened_to(pipe: Pair, folder: Path) -> None:
+    here, there = pipe
+    came_back = threading.Event()
+
+    def hang(view: View) -> Detections:
+        here.recv(1)
+        came_back.set()
+        return Detections.empty()
+
+    listed = _Listed()
+    summary = observe(
+        open_source(str(folder)),
+        Pipeline(hang),
+        (listed,),
+        spares=Spares(pipeline=lambda: Pipeline(nothing), stall_s=0.3),
+    )
+    assert len(summary.restarts) == 1
+    assert "1.png hung" in summary.restarts[0]
+    assert [Path(name).name for name in listed.seen] == ["2.png", "4.png"]
+    assert listed.skipped[0].endswith("1.png: processing hung")
+    assert summary.skips == 2
+    there.send(b".")
+    assert came_back.wait(10)
+    assert len(listed.seen) == 2
+
+
+def test_a_pipeline_that_always_hangs_ends_the_run_with_an_error(pipe: Pair, tmp_path: Path) -> None:
+    for i in range(9):
+        write_sky(tmp_path / f"{i}.png")
+
+    def hanging() -> Pipeline:
+        return Pipeline(lambda view: here.recv(1))
+
+    here, _ = pipe
+    listed = _Listed()
+    with pytest.raises(StageFailedError, match=r"5\.png hung"):
+        observe(open_source(str(tmp_path)), hanging(), (listed,), spares=Spares(pipeline=hanging, stall_s=0.05))
+    assert listed.closed_with == ()
+
+
+def test_a_pipeline_that_breaks_without_a_spare_shows_the_defect(folder: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        observe(open_source(str(folder)), Pipeline(lambda view: 1 / 0))
+
+
+def test_a_sink_that_hangs_is_made_again_and_keeps_no_other_from_writing(pipe: Pair, tmp_path: Path) -> None:
+    for i in range(4):
+        write_sky(tmp_path / f"{i}.png")
+    here, _ = pipe
+
+    class Hanging(_Listed):
+        def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+            if result.frame.index == 1:
+                here.recv(1)
+            super().write(result, seen, ended)
+
+    first, second, fresh = Hanging(), _Listed(), _Listed()
+    spares = Spares(sinks=(lambda: fresh, _Listed), stall_s=0.2)
+    summary = observe(open_source(str(tmp_path)), Pipeline(nothing), (first, second), spares=spares)
+    assert summary.frames == 4
+    assert (len(first.seen), len(fresh.seen), len(second.seen)) == (1, 2, 4)
+    assert fresh.closed_with == second.closed_with == ()
+    assert first.closed_with is None
+
+
+def test_a_source_that_dies_is_opened_again(pipe: Pair) -> None:
+    here, there = pipe
+    again, back = socket.socketpair()
+    there.send(b"\x01")
+    back.send(b"\x02")
+    back.shutdown(socket.SHUT_RDWR)
+    listed = _Listed()
+
+    def die(view: View) -> Detections:
+        # Not before the first frame went through: the newest would take its place.
+        if view[0, 0, 0] == 1:
+            there.send(b"\xff")
+        return Detections.empty()
+
+    with again, back:
+        summary = observe(Busy(here), Pipeline(die), (listed,), spares=Spares(source=lambda: Busy(again)))
+    assert listed.seen == ["level 1", "level 2"]
+    assert summary.restarts == ("reading: RuntimeError: the driver lost its mind",)
+
+
+def test_a_camera_that_falls_silent_is_opened_again(pipe: Pair) -> None:
+    here, there = pipe
+    again, back = socket.socketpair()
+    there.send(b"\x01")
+    back.send(b"\x02")
+    back.shutdown(socket.SHUT_RDWR)
+    listed = _Listed()
+    spares = Spares(source=lambda: Busy(again), silence_s=0.3)
+    with again, back:
+        summary = observe(Busy(here), Pipeline(nothing), (listed,), spares=spares)
+    assert listed.seen == ["level 1", "level 2"]
+    assert summary.restarts == ("reading: busy hung",)
+
+
+def test_a_camera_that_is_silent_for_long_is_left_alone_otherwise(pipe: Pair) -> None:
+    here, there = pipe
+
+    def answer() -> None:
+        time.sleep(0.5)
+        there.send(b"\x01")
+        there.shutdown(socket.SHUT_RDWR)
+
+    threading.Thread(target=answer).start()
+    spares = Spares(source=lambda: Busy(here), pipeline=lambda: Pipeline(nothing), stall_s=0.1)
+    summary = observe(Busy(here), Pipeline(nothing), spares=spares)
+    assert (summary.frames, summary.restarts) == (1, ())
+
+
+def test_a_limit_ends_a_run_whose_camera_is_silent(pipe: Pair) -> None:
+    here, there = pipe
+    there.send(b"\x07")
+    assert observe(Busy(here), Pipeline(nothing), limit=1).frames == 1
+
+
+_STUBBORN = """
+import os, signal, threading, time
+import numpy as np
+from edgegal.detections import Detections
+from edgegal.device.pipeline import Pipeline
+from edgegal.device.session import observe, stop_signals
+from edgegal.device.sinks import Sink
+from edgegal.device.sources import open_source
+
+class Stubborn(Sink):
+    def write(self, result, seen, ended):
+        print("written", flush=True)
+    def close(self, alive):
+        print("closing", flush=True)
+        os.read(os.pipe()[0], 1)
+
+with stop_signals():
+    sky = open_source("sim:frames=100000,width=300,height=260,drift=0")
+    observe(sky, Pipeline(lambda view: Detections.empty()), [Stubborn()])
+    print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("signals", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_sink_that_never_closes_keeps_no_run_from_ending(signals: int) -> None:
+    """After one signal in its time, after a second at once."""
+    with subprocess.Popen([sys.executable, "-c", _STUBBORN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(signal.SIGTERM)
+        while process.stdout.readline() == "written\n":
+            pass
+        if signals == 2:
+            process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=30)
+    assert (process.returncode, rest) == ((130, "") if signals == 2 else (0, "ended\n"))
+
+
+def test_the_thresholds_follow_the_dials(folder: Path, bright_spots: Detect) -> None:
+    controls = Controls(thresholds=Thresholds(0.1))
+
+    class Turning(_Watching):
+        labels: ClassVar[list[str]] = []
+
+        def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+            self.labels.append(seen[0].label)
+            controls.turn(abstain_below=1.0)
+
+    observe(open_source(str(folder)), Pipeline(bright_spots, naming=COLOURS), (Turning(),), controls=controls)
+    assert Turning.labels == ["red", "uncertain", "uncertain"]
+
+
+def test_bad_frames_of_a_stack_are_left_out_and_said(bright_spots: Detect) -> None:
+    pipeline = Pipeline(bright_spots, stack=LiveStack(20), judge=Judge())
+    summary = observe(open_source("sim:seed=3,frames=14,width=480,height=320,cloud=0.25"), pipeline)
+    assert summary.frames + summary.skips == 14
+    assert summary.skips > 0
+    assert all("is left out: " in reason for reason in summary.skipped)
+
+
+def test_what_the_sinks_get_of_a_stacked_frame(bright_spots: Detect) -> None:
+    results: list[FrameResult] = []
+
+    class Kept(_Watching):
+        def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+            results.append(result)
+
+    pipeline = Pipeline(bright_spots, stack=LiveStack(20), cosmetic=CosmeticCorrection(), level_sky=True)
+    observe(open_source("sim:seed=3,frames=3,width=480,height=320"), pipeline, (Kept(),))
+    last = results[-1]
+    assert last.stacked is not None
+    assert last.single is not None
+    assert last.quality is not None
+    assert (last.stacked.frames, last.quality.stars > 5) == (3, True)
+    assert last.single.pixels.shape == last.frame.pixels.shape == (320, 480, 3)
+    assert last.times.background > 0
+
+
+def test_a_run_remembers_no_more_of_a_long_night_than_of_a_short_one() -> None:
+    class Endless(Source):
+        """Every third frame of a long night is good."""
+
+        name, stream = "endless", True
+
+        def __init__(self) -> None:
+            self._index = -1
+
+        def __next__(self) -> Frame:
+            self._index += 1
+            if self._index == 7000:
+                raise StopIteration
+            if self._index % 3:
+                raise FrameError(f"frame {self._index} is cut")
+            return Frame(np.zeros((8, 8, 3), np.uint8), "endless", self._index, linear=False)
+
+    summary = observe(Endless(), Pipeline(nothing))
+    assert (summary.frames, summary.skips) == (2334, 4666)
+    assert (len(summary.skipped), summary.skipped[-1]) == (1000, "frame 6998 is cut")
+    assert len(summary.times) == 2000
