@@ -173,6 +173,7 @@ class _Consistency:
         return self._first
 
     def __call__(self, frame: Frame) -> None:
+        _check_light(frame, self.kind)
         self._first = self._first or frame
         self._compare(frame, "size", f"{self.first.pixels.shape}", f"{frame.pixels.shape}")
         self._compare(frame, "Bayer pattern", f"{self.first.bayer}", f"{frame.bayer}")
@@ -214,6 +215,21 @@ class _Consistency:
             f"{self.kind} frames of mixed {what}: {self.first.source} has {one}, {frame.source} {other}",
             "make one master of each",
         )
+
+
+def _check_light(frame: Frame, kind: Kind) -> None:
+    """Flats have light and the others none: short darks do for bias, but nothing does for a flat."""
+    named = _named(frame)
+    if named and kind not in named and ("flat" in named or kind == "flat"):
+        raise InputError(
+            f"{frame.source} is a {named[0]} frame by its IMAGETYP, not a {kind}", f"give {kind} frames alone"
+        )
+
+
+def _named(frame: Frame) -> tuple[Kind, ...]:
+    """The kinds that a frame says it is of; a flat dark is of two."""
+    said = str(frame.header.get("IMAGETYP", "")).lower()
+    return tuple(kind for kind in get_args(Kind) if kind in said)
 
 
 def _check_dark(frame: Frame, kind: Kind) -> None:
@@ -397,10 +413,9 @@ def read_master(kind: Kind, path: Path) -> Master:
     frame = None if path.is_dir() else next(_frames([path]), None)
     if frame is None or "IMAGETYP" not in frame.header:
         return make_master(kind, [path], least=1)
-    said = str(frame.header.get("IMAGETYP", "")).lower()
-    others = [other for other in get_args(Kind) if other != kind and other in said]
-    if others and kind not in said:
-        raise InputError(f"{path} is a {others[0]} frame by its IMAGETYP, not a {kind}", f"give the master {kind}")
+    named = _named(frame)
+    if named and kind not in named:
+        raise InputError(f"{path} is a {named[0]} frame by its IMAGETYP, not a {kind}", f"give the master {kind}")
     subtracted: dict[Kind, bool] = {
         "bias": frame.header.get("BIASSUB") is True,
         "dark": frame.header.get("DARKSUB") is True,

@@ -481,7 +481,7 @@ class _Run:
         self._name = source.name
         self._tracker = tracker or Tracker(pipeline.labels, pipeline.abstention)
         self._ledger = _Ledger()
-        self._frames = Handover(latest=source.live)
+        self._frames = Handover(latest=source.live and not source.keeps)
         self._results: Queue[FrameResult | _Unusable | None] = Queue()
         self._reading = _Reading(source, self._frames, spares)
         self._processing = _Processing(pipeline, self._frames, self._results, source.stream, limit, spares)

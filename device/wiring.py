@@ -3,6 +3,7 @@
 What only some runs need is imported when such a run is put together: a device pays for nothing that it does not use.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Wired", "wired"]
 
+_log = logging.getLogger(__name__)
+
 # A card is full after a night of pictures of every frame.
 _LIVE_PICTURES_EVERY_S = 60.0
 _LIVE_NEWS_EVERY_S = 10.0
@@ -76,6 +79,8 @@ def wired(settings: Settings) -> Iterator[Wired]:
         raise InputError("no source of frames", "give one: a picture, a folder, the address of a camera, or sim:")
     if settings.sightings.solve and not settings.frames.stack:
         raise InputError("what ASTAP solves is the stack, and there is none", "add --stack")
+    if settings.run.out is not None:
+        _check_writable(settings.run.out)
     give_memory_back()
     wait = settings.watch.wait
     patient = "NOTIFY_SOCKET" in os.environ if wait is None else wait
@@ -86,14 +91,14 @@ def wired(settings: Settings) -> Iterator[Wired]:
         unused.callback(source.close)
         stages = _Stages(settings)
         health = HealthMonitor(_existing(settings.run.out or Path()))
-        outlets = _Outlets(
-            settings, RunFacts.of(address, stages.bundle, stages.stretch), _locator(settings), health, source.live
-        )
+        # The name that a source goes by has no password in it; its address may.
+        facts = RunFacts.of(source.name, stages.bundle, stages.stretch)
+        outlets = _Outlets(settings, facts, _locator(settings), health, source.live)
         # A runtime that is absent must not leave a page's first password stored, and never shown.
         pipeline = stages.pipeline()
         page = None
         if settings.run.web:
-            live = outlets.show_page(address, stages.controls)
+            live = outlets.show_page(source.name, stages.controls)
             page = held.enter_context(_page(live, settings))
 
         def run() -> Summary:
@@ -138,7 +143,7 @@ def _observe(
         # Files are soon read, and nobody asks how the computer was.
         if source.live or settings.run.web or settings.mqtt.broker:
             held.enter_context(health)
-        return observe(
+        summary = observe(
             source,
             pipeline,
             outlets.sinks,
@@ -149,6 +154,10 @@ def _observe(
             spares,
             look,
         )
+    for sink in outlets.sinks:
+        if isinstance(sink, Enduring) and sink.failures:
+            _log.error("%s: it could not be written %d times, and some of it may be missing", sink.name, sink.failures)
+    return summary
 
 
 class _Timed(Source):
@@ -159,6 +168,7 @@ class _Timed(Source):
     def __init__(self, source: Source, clock: ClockWatch) -> None:
         self.name = source.name
         self.stream = source.stream
+        self.keeps = source.keeps
         self._source = source
         self._clock = clock
 
@@ -176,6 +186,14 @@ class _Timed(Source):
 def _status(progress: Progress) -> str:
     line = f"{progress.frames} frames, {progress.skips} skipped, {progress.dropped} dropped"
     return f"{line}; {progress.galaxies} galaxies in view; {progress.restarts} restarts"
+
+
+def _check_writable(out: Path) -> None:
+    """`InputError` unless a folder is there or can be made: a night that leaves nothing is not begun."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is no folder", "name a folder with --out")
+    if not os.access(_existing(out), os.W_OK | os.X_OK):
+        raise InputError(f"nothing can be written in {_existing(out)}", "name another folder with --out")
 
 
 def _existing(folder: Path) -> Path:

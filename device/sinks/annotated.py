@@ -46,6 +46,8 @@ class AnnotatedPictures(Sink):
         Seconds, never going back.
     """
 
+    holds = False
+
     def __init__(
         self,
         folder: Path,

@@ -21,9 +21,12 @@ class Sink(ABC):
     ----------
     name
         What it writes, for people.
+    holds
+        Whether `close` writes what could not be written before.
     """
 
     name: str = "a sink"
+    holds: bool = True
 
     @abstractmethod
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:

@@ -75,6 +75,8 @@ class KeptCrops(Sink):
         Says where on the sky the sightings are and what they are called.
     """
 
+    holds = False
+
     def __init__(
         self,
         folder: Path,

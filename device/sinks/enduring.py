@@ -98,6 +98,9 @@ class Enduring(Sink):
         self._try(lambda: self.sink.mark_false(sighting))
 
     def close(self, alive: Sequence[Sighting]) -> None:
+        if not self.sink.holds:
+            # Closed without a word: nothing was written, so nothing says that it can be again.
+            self._failing = 0
         if not self._try(lambda: self.sink.close(alive)):
             # Room was made: what is still held may fit now.
             self._try(lambda: self.sink.close(alive))

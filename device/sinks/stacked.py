@@ -227,9 +227,9 @@ def _cards(stack: _Stack, run: RunFacts) -> Iterator[_Card]:
     if stack.facts.sky is not None:
         for key, value in stack.facts.sky.cards().items():
             yield key, value, ""
-    # Addresses can be longer than a card.
+    # Addresses can be longer than a card, and leave no room for words.
     yield "LONGSTRN", "OGIP 1.0", "long texts go on in CONTINUE"
-    yield "SOURCE", run.source, "where the frames came from"
+    yield "SOURCE", run.source, ""
     yield "RUNID", run.id, "run of edgegal"
     yield "SWCREATE", run.software, "what wrote this"
     if run.bundle:

@@ -23,13 +23,15 @@ class Source(Iterator[Frame]):
     stream
         Whether the source goes on after a bad frame. Where it does not, the frame was all there is.
     live
-        Whether frames come when the sky gives them, for as long as nobody closes the source, and are lost when nobody
-        takes them.
+        Whether frames come when the sky gives them, for as long as nobody closes the source.
+    keeps
+        Whether frames of a live source wait until somebody takes them, as files do; those of a camera are lost.
     """
 
     name: str
     stream: bool
     live: bool = False
+    keeps: bool = False
 
     @abstractmethod
     def __next__(self) -> Frame: ...

@@ -46,6 +46,7 @@ class WatchSource(Sequence):
     """
 
     live = True
+    keeps = True
 
     def __init__(self, address: str) -> None:
         place, text = split_options(address.removeprefix("watch:"))
@@ -55,7 +56,8 @@ class WatchSource(Sequence):
         self._closing = Event()
         self._seen: set[Path] = set()
         self._there = True
-        if not self._options.old:
+        # One that is away is said by whoever looks for it first: `reach`, or the reader.
+        if not self._options.old and self._folder.is_dir():
             self._seen.update(self._stamps())
 
     def reach(self) -> None:

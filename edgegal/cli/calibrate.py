@@ -9,6 +9,9 @@ __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+# By which a run knows the master again.
+_ENDINGS = (".fits", ".fit", ".fts")
+
 
 class _Kind(str, Enum):
     BIAS = "bias"
@@ -39,6 +42,8 @@ def calibrate(
     from edgegal.device.masters import make_master, read_master, write_master
     from edgegal.errors import InputError
 
+    if out.suffix.lower() not in _ENDINGS:
+        raise InputError(f"{out} is no name of a FITS file", f"end it in one of: {' '.join(_ENDINGS)}")
     if dark is not None and kind is not _Kind.FLAT:
         raise InputError(f"--dark is for flats, not for a {kind.value}", "leave it out")
     if bias is not None and kind is _Kind.BIAS:

@@ -288,5 +288,5 @@ def _show(summary: "Summary", out: Path | None, as_json: bool) -> None:
     typer.echo(f"{summary.frames} frames, {summary.skips} skipped{dropped}; median ms a frame: {stages}")
     for restart in summary.restarts:
         typer.echo(f"begun anew: {restart}")
-    if out:
+    if out and out.is_dir():
         typer.echo(f"sightings.jsonl, sightings.sqlite and pictures in {out}")

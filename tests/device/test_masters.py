@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgegal.cli import app
-from edgegal.device.masters import Master, make_master, read_master, write_master
+from edgegal.device.masters import Kind, Master, make_master, read_master, write_master
 from edgegal.errors import InputError
 from edgegal.sky import draw_stars
 
@@ -160,3 +160,23 @@ def test_a_dark_for_a_bias_is_a_wrong_use(tmp_path: Path) -> None:
             ["calibrate", "bias", str(tmp_path), "--dark", str(tmp_path), "--out", str(tmp_path / "m.fits")],
             catch_exceptions=False,
         )
+
+
+@pytest.mark.parametrize(("kind", "said"), [("flat", "Bias Frame"), ("flat", "DARK"), ("dark", "Flat Field")])
+def test_exposures_that_say_they_are_of_another_kind_are_refused(tmp_path: Path, kind: Kind, said: str) -> None:
+    folder = write(tmp_path / "frames", 3, 20_000, IMAGETYP=said)
+    with pytest.raises(InputError, match=f"frame by its IMAGETYP, not a {kind}"):
+        make_master(kind, [folder])
+
+
+@pytest.mark.parametrize(("kind", "said"), [("bias", "Dark Frame"), ("dark", "Light Frame"), ("flat", "FLAT")])
+def test_exposures_whose_name_fits_well_enough_are_taken(tmp_path: Path, kind: Kind, said: str) -> None:
+    assert make_master(kind, [write(tmp_path / "frames", 3, 20_000, IMAGETYP=said)]).frames == 3
+
+
+def test_a_master_under_a_name_that_no_run_reads_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "darks", 3, 300)
+    result = CliRunner().invoke(app, ["calibrate", "dark", str(folder), "--out", str(tmp_path / "dark.png")])
+    assert isinstance(result.exception, InputError)
+    assert "end it in one of: .fits .fit .fts" in str(result.exception.mend)
+    assert not (tmp_path / "dark.png").exists()

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgegal.bundle import Bundle
 from edgegal.device.service import ClockWatch
 from edgegal.device.service.clock import ClockState
+from edgegal.device.sinks.facts import RunFacts
 from edgegal.device.sources import Source
 from edgegal.device.wiring import _paces, _Timed, wired
-from edgegal.errors import MissingPartError
+from edgegal.errors import InputError, MissingPartError
 from edgegal.frames import Frame
+from edgegal.preprocess import Stretch
 from edgegal.runtimes import RUNTIMES, installed
 from edgegal.settings import KeepSettings, Settings
 
@@ -66,3 +69,34 @@ def test_a_missing_runtime_leaves_no_password_behind(tmp_path: Path, monkeypatch
     with pytest.raises(MissingPartError), wired(Settings.of_flags(flags)):
         pass
     assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_wait_are_known_to_wait() -> None:
+    camera = Camera({})
+    camera.keeps = True
+    assert _Timed(camera, ClockWatch(lambda: ClockState(True, ""))).keeps
+
+
+def test_an_output_that_is_no_folder_is_refused_before_the_night(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    flags = {"source": "sim:width=256,height=256", "out": tmp_path / "taken"}
+    with pytest.raises(InputError, match="is no folder"), wired(Settings.of_flags(flags)):
+        pass
+
+
+def test_passwords_in_the_address_of_a_stream_are_kept_out_of_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = []
+
+    def of(source: str, bundle: Bundle, stretch: Stretch) -> RunFacts:
+        sources.append(source)
+        return RunFacts(source, bundle.manifest.name, "", "", stretch)
+
+    monkeypatch.setattr(RunFacts, "of", of)
+    address = "http://observer:secret-word@127.0.0.1:9/stream?key=secret-key"
+    with wired(Settings.of_flags({"source": address, "out": tmp_path / "out", "wait": True})):
+        pass
+    (source,) = sources
+    assert "127.0.0.1:9" in source
+    assert "secret" not in source

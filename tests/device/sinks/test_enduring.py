@@ -46,6 +46,19 @@ def test_a_full_disk_is_said_once_and_so_is_that_there_is_room_again(
     assert [r.message for r in caplog.records] == ["sightings.jsonl can be written again, after 10 failures"]
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["crops", "frames"])
+def test_pictures_that_were_lost_are_not_said_to_be_written_at_the_end(
+    tmp_path: Path, night: Any, caplog: pytest.LogCaptureFixture, kept: bool
+) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    folder = tmp_path / "taken/pictures"
+    pictures = Enduring(KeptCrops(folder, RUN) if kept else AnnotatedPictures(folder), "pictures", lambda: None)
+    night.show(pictures, DOUBTFUL)
+    pictures.close(night.tracker.alive)
+    assert pictures.failures == 1
+    assert [r.message for r in caplog.records] == ["pictures cannot be written: Not a directory; going on without"]
+
+
 def test_old_pictures_make_room_for_sightings_and_no_sighting_is_lost(
     tiny_disk: Path, filler: Any, night: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from edgegal.detections import Detections
+from edgegal.device.pipeline import FrameResult, Pipeline
+from edgegal.device.session import observe
+from edgegal.device.sinks import Sink
 from edgegal.device.sources import Source, open_source
 from edgegal.errors import FrameError, InputError
-from edgegal.frames import Frame
+from edgegal.frames import Frame, View
 
 
 def picture(value: int) -> bytes:
@@ -143,9 +148,33 @@ def test_files_that_are_there_already_come_when_asked(folder: Path) -> None:
         assert [name(next(source)), name(next(source))] == ["9.png", "10.png"]
 
 
-def test_no_folder_and_no_such_option_are_refused(tmp_path: Path) -> None:
+def test_of_files_that_come_together_none_is_dropped(folder: Path) -> None:
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    places: list[str] = []
+
+    def detect(view: View) -> Detections:
+        # Slower than files are read.
+        time.sleep(0.02)
+        return Detections.empty()
+
+    class Told(Sink):
+        def write(self, result: FrameResult, seen: object, ended: object) -> None:
+            places.append(name(result.frame))
+
+        def close(self, alive: object) -> None:
+            pass
+
+    summary = observe(open_source(f"watch:{folder}?every=0.05&old"), Pipeline(detect), [Told()], limit=6)
+    assert places == [f"{number}.png" for number in range(6)]
+    assert (summary.frames, summary.dropped) == (6, 0)
+
+
+def test_no_folder_and_no_such_option_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(InputError, match="no folder"):
         open_source(f"watch:{tmp_path}/absent")
+    # Refused, it is not waited for.
+    assert not caplog.records
     with pytest.raises(InputError, match="no option 'often'"):
         open_source(f"watch:{tmp_path}?often=1")
     with pytest.raises(InputError, match="every='0'"):
