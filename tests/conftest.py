@@ -1,6 +1,7 @@
 """What every test can lean on."""
 
 import ast
+import logging
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,12 @@ hypothesis.settings.register_profile("edgegal", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("edgegal")
 
 _LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_heard() -> None:
+    """Libraries of the host turn the root logger down for the whole process; no test may depend on who came before."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -54,6 +54,7 @@ def called(words: list[str]) -> int:
     return int(left.value.code or 0)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_called_again_gives_the_same_network(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

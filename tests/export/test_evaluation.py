@@ -12,7 +12,7 @@ from edgegal.errors import EdgegalError, InputError
 from edgegal.export import add_classifier_evaluation, add_detector_evaluation, add_simulated_evaluation
 from edgegal.export.simulated import _simulated_classes
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
 @pytest.fixture

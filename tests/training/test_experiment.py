@@ -341,6 +341,7 @@ def test_transfer_from_vote_fractions_starts_with_a_new_head(challenge: None, tm
     assert (outcome.trainable, outcome.new_head) == (8 * 4 + 4, True)
 
 
+@pytest.mark.slow
 def test_transfer_freezes_what_it_says(galaxies: str, tmp_path: Path) -> None:
     """From the same five classes as it is; from four of them, with a new last layer on frozen ones."""
     four = recipe(
@@ -366,6 +367,7 @@ def test_transfer_freezes_what_it_says(galaxies: str, tmp_path: Path) -> None:
     assert fewer.labels == tuple(label for label in SCHEME.labels if label != "spiral")
 
 
+@pytest.mark.slow
 def test_folds_test_every_picture_once_and_the_report_is_honest(galaxies: str, tmp_path: Path) -> None:
     two = recipe(galaxies, runs=[TWO_RUNS["runs"][0]], ensembles=[], evaluation={"folds": 2, "resamples": 100})  # type: ignore[index]
     experiment = carry_out_recipe(two, tmp_path / "out")

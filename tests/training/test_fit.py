@@ -185,6 +185,7 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(whole: Any, tmp_path: 
     assert_same(train(PATIENT, tmp_path), whole[PATIENT])
 
 
+@pytest.mark.slow
 def test_on_jax_all_is_the_same(tmp_path: Path) -> None:
     """A training that was killed, and the losses of a network trained on both backends."""
     killed = run("killed", tmp_path, "jax")

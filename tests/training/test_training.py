@@ -98,6 +98,7 @@ def test_head_and_anchors_agree_on_order() -> None:
     assert start == len(grid)
 
 
+@pytest.mark.slow
 def test_a_detector_learns_one_field() -> None:
     """Overfitting a single field with one galaxy: its loss must fall far below the start."""
     keras.utils.set_random_seed(0)
@@ -136,6 +137,7 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
     """One network learns three classes, one goes on from it with two; judged where both can be."""
     from edgegal.data import open_dataset

@@ -62,6 +62,7 @@ def whole(drawn: PictureSet, tmp_path_factory: pytest.TempPathFactory) -> Search
     return search(drawn, replace(SETTINGS, trials=3), tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_interrupted_resumed_and_extended_is_the_search_in_one_go(
     drawn: PictureSet, whole: SearchResult, tmp_path: Path
 ) -> None:
