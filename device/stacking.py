@@ -108,10 +108,6 @@ class LiveStack:
         """
         return self._sums.noise()
 
-    def add(self, frame: Frame) -> Frame:
-        """Stack `frame`; the stack so far. Errors as `push`."""
-        return self.push(frame).frame
-
     def push(self, frame: Frame, field: Field | None = None) -> Stacked:
         """Stack `frame`.
 

@@ -1,7 +1,6 @@
 """A bundle's networks as callables: view in, detections out; crops in, probabilities out."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,7 +10,8 @@ from typing_extensions import Self
 
 from edgegal import anchors, runtimes
 from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Variant
-from edgegal.bundle.manifest import ClassifierDescription, Description, DetectorDescription
+from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
+from edgegal.bundle.outputs import output_shapes
 from edgegal.detections import Detections, non_maximum_suppression
 from edgegal.errors import BundleError, InputError, MissingPartError
 from edgegal.frames import View
@@ -212,14 +212,13 @@ def open_variant(bundle: Bundle, variant: Variant, entry: runtimes.RuntimeEntry,
     return adapter
 
 
-def _check_shapes(
-    adapter: RuntimeAdapter, variant: Variant, description: Description, outputs: Mapping[str, tuple[int, ...]]
-) -> None:
-    """`BundleError` when the loaded file does not fit the manifest: one picture in, `outputs` by role out."""
+def _check_shapes(adapter: RuntimeAdapter, variant: Variant, description: DetectorStage | ClassifierStage) -> None:
+    """`BundleError` when the loaded file does not fit the manifest: one picture in, its outputs by role out."""
     preprocess = description.preprocess
     found = {"input": adapter.inputs[0].single}
     found |= {t.role: o.single for t in variant.outputs for o in adapter.outputs if o.name == t.name}
-    for role, shape in {"input": (1, preprocess.height, preprocess.width, 3), **outputs}.items():
+    expected = {"input": (1, preprocess.height, preprocess.width, 3), **output_shapes(description)}
+    for role, shape in expected.items():
         if found[role] != shape:
             raise BundleError(
                 f"{adapter.path} has {role} {found[role]}, its manifest makes it {shape}", "export the bundle again"
@@ -263,8 +262,7 @@ def open_detector(
     stage = _stage(bundle, "detector")
     assert isinstance(stage, DetectorStage)
     variant, adapter = _open_picked(bundle, stage, runtime, precision, threads)
-    count = anchors.anchor_count(stage.anchors, stage.preprocess.height, stage.preprocess.width)
-    _check_shapes(adapter, variant, stage, {"boxes": (1, count, 4), "scores": (1, count, len(stage.labels))})
+    _check_shapes(adapter, variant, stage)
     grid = anchors.generate(stage.anchors, stage.preprocess.height, stage.preprocess.width)
     return Detector(stage, variant, adapter, grid)
 
@@ -276,5 +274,5 @@ def open_classifier(
     stage = _stage(bundle, "classifier")
     assert isinstance(stage, ClassifierStage)
     variant, adapter = _open_picked(bundle, stage, runtime, precision, threads)
-    _check_shapes(adapter, variant, stage, {"probabilities": (1, len(stage.labels))})
+    _check_shapes(adapter, variant, stage)
     return Classifier(stage, variant, adapter)

@@ -124,7 +124,7 @@ class Quantization(_Model):
     samples: int = Field(default=0, ge=0)
     seed: int = 0
     kept_float: tuple[str, ...] = Field(
-        default=(), description="Operations left in float, by the names that the file's format gives them."
+        default=(), description="Operations left in float, as they were named: in full, or by a scope of their own."
     )
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ def test_noise_falls_with_the_root_of_the_frames() -> None:
     frames = list(night(9))
     single = measure_sky(frames[0].pixels).sigma
     for frame in frames:
-        stacked = stack.add(frame)
+        stacked = stack.push(frame).frame
     # Interpolation between pixels smooths a little more.
     assert single / 4.5 < measure_sky(stacked.pixels).sigma < single / 2.6
 
@@ -38,7 +38,7 @@ def test_stars_stay_as_sharp_and_as_bright_as_in_the_first_frame() -> None:
     stack = LiveStack(16)
     frames = list(night(6))
     for frame in frames:
-        stacked = stack.add(frame)
+        stacked = stack.push(frame).frame
     sky = np.median(frames[0].pixels)
     bright = (frames[0].pixels > sky + 1000) & (frames[0].pixels < 60000)
     assert bright.sum() > 50
@@ -52,7 +52,7 @@ def test_a_still_field_is_the_plain_mean() -> None:
     pixels = [(light + rng.normal(0, 2, light.shape)).astype(np.float32) for _ in range(4)]
     stack = LiveStack(10)
     for p in pixels:
-        stacked = stack.add(Frame(p, "still"))
+        stacked = stack.push(Frame(p, "still")).frame
     # A shift measured as a hundredth of a pixel moves the steepest star flanks a little.
     difference = np.abs(stacked.pixels - np.mean(pixels, axis=0))
     assert np.quantile(difference, 0.99) < 1.5
@@ -61,7 +61,7 @@ def test_a_still_field_is_the_plain_mean() -> None:
 def test_what_later_frames_did_not_cover_keeps_what_it_had() -> None:
     stack = LiveStack(16)
     for frame in night(6):
-        stacked = stack.add(frame)
+        stacked = stack.push(frame).frame
     coverage = stack.coverage
     assert np.isfinite(stacked.pixels).all()
     # The field drifts right and up: its left columns are covered by all, its last ones by the first frame alone.
@@ -80,7 +80,7 @@ def test_the_mean_forgets_beyond_its_depth() -> None:
         pixels = frame.pixels + rng.normal(0, 20, frame.pixels.shape).astype(np.float32)
         # As slow as a comet: less in one frame than the noise would let pass.
         pixels[100:110, 150:160] += 20 * i
-        stacked = stack.add(replace(frame, pixels=pixels))
+        stacked = stack.push(replace(frame, pixels=pixels)).frame
     assert stack.coverage.max() == pytest.approx(3)
     gone = np.median((pixels - stacked.pixels)[100:110, 150:160])
     # A mean that forgets a third with each frame lags two steps behind; one of all frames would lag 6.5.
@@ -90,7 +90,7 @@ def test_the_mean_forgets_beyond_its_depth() -> None:
 def test_a_brighter_sky_leaves_neither_a_step_nor_a_hole() -> None:
     stack = LiveStack(None)
     for i, frame in enumerate(night(6)):
-        stacked = stack.add(replace(frame, pixels=frame.pixels.astype(np.float32) + (700 if i >= 3 else 0)))
+        stacked = stack.push(replace(frame, pixels=frame.pixels.astype(np.float32) + (700 if i >= 3 else 0))).frame
     assert stack.coverage.max() == 6
     middle, edge = stacked.pixels[40:-40, 40:-40], stacked.pixels[40:-40, -6:]
     assert np.median(middle) == pytest.approx(np.median(edge), rel=0.02)
@@ -108,8 +108,8 @@ def test_satellites_do_not_show_whichever_frames_they_cross(passes: tuple[int, .
     frames = list(night(9))
     crossed, clean = LiveStack(None), LiveStack(None)
     for frame in frames:
-        with_satellites = crossed.add(streak(frame, 60 + 15 * frame.index) if frame.index in passes else frame)
-        without = clean.add(frame)
+        with_satellites = crossed.push(streak(frame, 60 + 15 * frame.index) if frame.index in passes else frame).frame
+        without = clean.push(frame).frame
     rows = np.r_[55:215]
     difference = np.abs(with_satellites.pixels - without.pixels)[rows].mean(axis=2)
     noise = float(np.nanmedian(clean.noise))
@@ -137,7 +137,7 @@ def test_light_that_stays_is_let_in() -> None:
         pixels = frame.pixels.astype(np.float32)
         if i >= 6:
             pixels[100:104, 100:104] += 5000
-        stacked = stack.add(replace(frame, pixels=pixels))
+        stacked = stack.push(replace(frame, pixels=pixels)).frame
     assert (stacked.pixels - frame.pixels)[101:103, 101:103].mean() > 1000
 
 
@@ -173,7 +173,7 @@ def test_a_dead_pixel_is_filled_by_frames_that_saw_its_sky() -> None:
     for frame in night(5):
         pixels = frame.pixels.astype(np.float32)
         pixels[100, 150] = np.nan
-        stacked = stack.add(replace(frame, pixels=pixels))
+        stacked = stack.push(replace(frame, pixels=pixels)).frame
         if frame.index == 0:
             assert np.isnan(stacked.pixels[100, 150]).all()
     assert np.isfinite(stacked.pixels).all()
@@ -183,7 +183,7 @@ def test_bayer_frames_are_stacked_in_colour() -> None:
     raw = [replace(f, pixels=f.pixels[..., 1], bayer="RGGB") for f in night(2)]
     stack = LiveStack(4)
     for frame in raw:
-        stacked = stack.add(frame)
+        stacked = stack.push(frame).frame
     assert stacked.pixels.shape == (256, 320, 3)
     assert stacked.bayer is None
 
@@ -192,7 +192,7 @@ def test_display_pictures_stack_to_display_pictures() -> None:
     stack = LiveStack(4)
     for frame in night(3):
         picture = np.clip(frame.pixels / 40, 0, 255).astype(np.uint8)
-        stacked = stack.add(replace(frame, pixels=picture, linear=False))
+        stacked = stack.push(replace(frame, pixels=picture, linear=False)).frame
     assert stacked.pixels.dtype == np.uint8
     assert not stacked.linear
     assert stacked.index == 2
@@ -201,34 +201,34 @@ def test_display_pictures_stack_to_display_pictures() -> None:
 def test_a_cloud_is_refused_and_leaves_the_stack_alone() -> None:
     frames = list(night(3))
     stack = LiveStack(8)
-    stack.add(frames[0])
+    stack.push(frames[0])
     cloud = replace(frames[1], pixels=np.random.default_rng(0).normal(900, 20, frames[1].pixels.shape))
     with pytest.raises(FrameError, match="does not register"):
-        stack.add(cloud)
+        stack.push(cloud)
     assert stack.coverage.max() == 1
-    stack.add(frames[2])
+    stack.push(frames[2])
     assert stack.coverage.max() == 2
 
 
 def test_the_stack_starts_anew_where_the_telescope_now_points() -> None:
     stack = LiveStack(8)
     for frame in night(2, seed=3):
-        stack.add(frame)
+        stack.push(frame)
     elsewhere = list(night(4, seed=8))
     for frame in elsewhere[:2]:
         with pytest.raises(FrameError):
-            stack.add(frame)
-    stacked = stack.add(elsewhere[2])
+            stack.push(frame)
+    stacked = stack.push(elsewhere[2]).frame
     np.testing.assert_allclose(stacked.pixels, elsewhere[2].pixels)
-    stack.add(elsewhere[3])
+    stack.push(elsewhere[3])
     assert stack.coverage.max() == 2
 
 
 def test_frames_of_a_new_size_start_a_new_stack() -> None:
     stack = LiveStack(8)
-    stack.add(next(iter(night(1))))
+    stack.push(next(iter(night(1))))
     small = next(iter(Night(seed=1, width=300, height=260, frames=1)))
-    assert stack.add(small).size == (300, 260)
+    assert stack.push(small).frame.size == (300, 260)
 
 
 def test_a_stack_of_nothing_is_refused() -> None:
