@@ -2,6 +2,7 @@
 
 import os
 import re
+from abc import abstractmethod
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -43,9 +44,9 @@ class _CaptureSource(LiveSource):
     _helper: Helper | None = None
     _capture: cv2.VideoCapture | None = None
 
+    @abstractmethod
     def _open(self) -> cv2.VideoCapture:
         """The capture, which may have failed to open; runs on the helper's thread."""
-        raise NotImplementedError
 
     def _connect(self) -> None:
         self._helper = Helper(self.name)

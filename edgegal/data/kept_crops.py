@@ -50,6 +50,9 @@ def read_kept_crops(
     """
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder", "give the folder crops that edgegal run wrote")
+    inner = path / "crops"
+    if (inner / _FACTS).is_file() and not (path / _FACTS).is_file():
+        raise DatasetError(f"{path} is the folder of a whole run", f"give crops:{inner}")
     store = FolderStore(path)
     found = sorted(file for file in store.names() if not any(part.startswith(".") for part in Path(file).parts))
     given = _given_labels(path / _LABELS)

@@ -133,3 +133,9 @@ def test_pictures_of_a_detector_alone_are_shown_too(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["preview", f"crops:{tmp_path / 'crops'}", "--out", str(sheet)])
     assert shown.exit_code == 0, shown.output
     assert sheet.exists()
+
+
+def test_the_folder_of_a_whole_run_is_answered_with_its_crops(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="folder of a whole run") as caught:
+        open_dataset(f"crops:{folder.parent}")
+    assert caught.value.mend == f"give crops:{folder}"
