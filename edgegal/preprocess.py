@@ -8,8 +8,9 @@ in units of the sky noise above the sky level, so exposure, gain and bit depth d
 display (8-bit pictures) pass unchanged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "Preprocess",
     "Sky",
     "Stretch",
+    "Strips",
     "as_view",
     "crop_square",
     "debayer",
@@ -31,19 +33,21 @@ __all__ = [
     "stretch_linear",
 ]
 
-_SKY_SAMPLES = 60_000
+_SKY_SAMPLES = 30_000
 _MAD_TO_SIGMA = 1.4826
 # The first quartile of normal noise lies this many sigma below its middle.
 _QUARTILE_SIGMA = 0.6745
 # Far enough that demosaicing and resampling no longer tie the noise of two pixels together; even, for raw Bayer frames.
 _LAG = 4
 
-# Nothing physical is that many sigma above the sky, and sums of such values still fit float32.
-_CEILING_SIGMA = np.float32(1e30)
-_LARGEST_SQUARED = np.float32(1e18)
-# Less than a half by as much as rounding errors may take from a whole number.
-_ROUNDED_TO_FLOOR = 0.49998
-_MEAN_OF_CHANNELS = np.full((1, 3), 1 / 3, np.float32)
+# The reciprocal of anything less does not fit float32.
+_LEAST_SIGMA = 1e-37
+# Nothing physical is that many times as bright, and the square still fits float32.
+_LARGEST_SQUARED = 1e18
+# Whole numbers that rounding errors may have lowered are not cut to the grey level below.
+_ROUNDED = 1 + 1e-6
+# Fainter light, in sigmas, is not divided by.
+_LEAST_LIGHT = 1e-3
 # Pixels stretched at a time: what they pass through stays in the cache of a small computer.
 _BLOCK_PIXELS = 1 << 15
 
@@ -128,7 +132,51 @@ class Sky:
     sigma: float
 
 
-def measure_sky(pixels: NDArray[Any]) -> Sky:
+class Strips(Protocol):
+    """A linear picture whose rows are made as they are asked for, so that it need not be held whole."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(h, w)`` or ``(h, w, 3)`` RGB."""
+
+    def planes(self, top: int, bottom: int) -> Sequence[NDArray[Any]]:
+        """Rows from `top` to before `bottom`, ``(rows, w)`` of each channel, the caller's own.
+
+        float32, or float64 where float32 would round.
+        """
+
+    def every(self, step: int, first: int = 0) -> NDArray[Any]:
+        """``(channels, n)``: every `step`-th pixel, counted row by row from the `first`."""
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """An array as strips."""
+
+    pixels: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pixels.shape
+
+    def planes(self, top: int, bottom: int) -> Sequence[NDArray[Any]]:
+        rows = self.pixels[top:bottom].astype(_working_type(self.pixels.dtype), order="C")
+        if rows.ndim == 2:
+            return [rows]
+        planes = [np.empty(rows.shape[:2], rows.dtype) for _ in range(rows.shape[2])]
+        cv2.split(rows, planes)
+        return planes
+
+    def every(self, step: int, first: int = 0) -> NDArray[Any]:
+        pixels = self.pixels.reshape(self.shape[0] * self.shape[1], -1)[first::step]
+        return np.ascontiguousarray(pixels.T, dtype=_working_type(pixels.dtype))
+
+
+def _in_strips(pixels: "NDArray[Any] | Strips") -> Strips:
+    return _Whole(pixels) if isinstance(pixels, np.ndarray) else pixels
+
+
+def measure_sky(pixels: NDArray[Any] | Strips) -> Sky:
     """Level and noise of the sky, from a regular sample of finite pixels.
 
     Where sky fills most of the frame these are the median and the scaled median absolute deviation. A galaxy that fills
@@ -145,43 +193,52 @@ def measure_sky(pixels: NDArray[Any]) -> Sky:
     FrameError
         When no pixel is finite.
     """
-    flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1)
+    picture = _in_strips(pixels)
     # An odd step does not fall in with even widths or with a Bayer pattern.
-    step = max(1, flat.shape[0] // _SKY_SAMPLES) | 1
-    sample = _finite(_by_channel(flat[::step]))
+    step = max(1, picture.shape[0] * picture.shape[1] // _SKY_SAMPLES) | 1
+    every = picture.every(step)
+    sample = _finite(every)
     if not sample.size:
         # A frame may be blank but for a few rows that the sample misses.
-        sample = _finite(_by_channel(flat))
+        sample = _finite(picture.every(1))
     if not sample.size:
         raise FrameError("the frame has no finite pixel")
-    quartile, level = np.quantile(sample, (0.25, 0.5), axis=1)
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - level[:, None])))
+    sample = np.sort(sample, axis=1)
+    quartile, level = _quantile(sample, 0.25), _quantile(sample, 0.5)
+    sigma = _MAD_TO_SIGMA * _median(np.abs(sample - level[:, None]))
     if sigma == 0:
         # More than half the pixels are equal (few grey levels, a blank frame): take the spread, else one unit.
-        sigma = float(np.std(sample)) or 1.0
-    sigma = min(sigma, _difference_noise(flat, step) or sigma)
+        sigma = float(np.std(sample, dtype=np.float64)) or 1.0
+    sigma = min(sigma, _difference_noise(every, picture.every(step, _LAG)) or sigma)
     level = np.minimum(level, quartile + _QUARTILE_SIGMA * sigma)
     return Sky(tuple(float(v) for v in level), sigma)
 
 
-def _difference_noise(flat: NDArray[Any], step: int) -> float:
-    """Noise sigma from differences between pixels `_LAG` apart in a row; 0 when it cannot be told."""
-    first = _by_channel(flat[:-_LAG:step])
-    second = _by_channel(flat[_LAG::step])[:, : first.shape[1]]
-    with np.errstate(invalid="ignore"):
-        difference = _finite(second - first)
+def _difference_noise(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Noise sigma from pixels and those `_LAG` beyond in their rows; 0 when it cannot be told."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = _finite(second - first[:, : second.shape[1]])
     if not difference.size:
         return 0.0
-    middle = np.median(difference, axis=1, keepdims=True)
-    return _MAD_TO_SIGMA * float(np.median(np.abs(difference - middle)) / np.sqrt(2))
+    middle = _quantile(np.sort(difference, axis=1), 0.5)
+    return _MAD_TO_SIGMA * _median(np.abs(difference - middle[:, None])) / np.sqrt(2)
 
 
-def _by_channel(values: NDArray[Any]) -> NDArray[np.float64]:
-    """``(n, channels)`` to ``(channels, n)``."""
-    return np.ascontiguousarray(values.T, dtype=np.float64)
+def _quantile(rising: NDArray[Any], share: float) -> NDArray[Any]:
+    """Quantile of each row, whose values rise: numpy sorts several times faster than it partitions."""
+    place = share * (rising.shape[1] - 1)
+    below = int(place)
+    above = min(below + 1, rising.shape[1] - 1)
+    low, high = rising[:, below].astype(np.float64), rising[:, above].astype(np.float64)
+    quantile: NDArray[Any] = (low + (place - below) * (high - low)).astype(rising.dtype)
+    return quantile
 
 
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _median(values: NDArray[Any]) -> float:
+    return float(_quantile(np.sort(values, axis=None)[None], 0.5)[0])
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
     """The columns of finite values."""
     # What float32 cannot hold is a damaged pixel too, and its square would overflow.
     finite = (np.abs(values) <= np.finfo(np.float32).max).all(axis=0)
@@ -193,7 +250,7 @@ def _working_type(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
     return np.float32 if np.can_cast(dtype, np.float32) else np.float64
 
 
-def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = None) -> View:
+def stretch_linear(pixels: NDArray[Any] | Strips, stretch: Stretch, sky: Sky | None = None) -> View:
     """Stretch linear pixels for display.
 
     Parameters
@@ -210,63 +267,68 @@ def stretch_linear(pixels: NDArray[Any], stretch: Stretch, sky: Sky | None = Non
     View
         ``(h, w, 3)`` uint8 RGB.
     """
-    sky = sky or measure_sky(pixels)
-    height, width = pixels.shape[:2]
+    picture = _in_strips(pixels)
+    sky = sky or measure_sky(picture)
+    height, width = picture.shape[:2]
     view = np.empty((height, width, 3), np.uint8)
     rows = max(1, _BLOCK_PIXELS // width)
     for top in range(0, height, rows):
-        view[top : top + rows] = _stretched(_above_black(pixels[top : top + rows], stretch, sky), stretch)
+        planes = picture.planes(top, min(top + rows, height))
+        above = [_above_black(plane, stretch, level, sky.sigma) for plane, level in zip(planes, sky.level, strict=True)]
+        grey = _stretched(above, stretch)
+        cv2.merge(grey if len(grey) == 3 else grey * 3, view[top : top + rows])
     return view
 
 
-def _above_black(pixels: NDArray[Any], stretch: Stretch, sky: Sky) -> NDArray[np.float32]:
-    """Sky sigmas above black; NaN lies at black."""
-    work = _working_type(pixels.dtype)
-    # Whole rows: numpy is slow along an axis of three.
-    rows: NDArray[Any] = pixels.astype(work, order="C").reshape(len(pixels), -1)
+def _above_black(plane: NDArray[Any], stretch: Stretch, level: float, sigma: float) -> NDArray[np.float32]:
+    """Sky sigmas above black, in place where the type allows it."""
+    work = plane.dtype.type
     with np.errstate(invalid="ignore", over="ignore"):
-        rows -= np.tile(np.array(sky.level, work), rows.shape[1] // len(sky.level))
-        rows /= work(sky.sigma)
-        np.clip(rows, -_CEILING_SIGMA, _CEILING_SIGMA, out=rows)
-    above: NDArray[np.float32] = rows.astype(np.float32, copy=False).reshape(pixels.shape)
-    above += np.float32(stretch.black_sigma)
-    if pixels.dtype.kind == "f":
-        cv2.patchNaNs(above, 0.0)
-    return above
+        plane -= work(level - stretch.black_sigma * sigma)
+        plane *= work(1 / max(sigma, _LEAST_SIGMA))
+        return plane.astype(np.float32, copy=False)
 
 
-def _stretched(above: NDArray[np.float32], stretch: Stretch) -> View:
-    """Sigmas above black, ``(h, w)`` or ``(h, w, 3)``, on the curve."""
-    soft = np.float32(stretch.soft_sigma)
-    gain = np.float32(255 / np.arcsinh(stretch.white_sigma / stretch.soft_sigma))
-    if above.ndim == 2:
-        # What lies below black is cut there.
-        return cv2.cvtColor(_to_bytes(_arcsinh(np.maximum(above, 0) / soft) * gain), cv2.COLOR_GRAY2RGB)
-    intensity = cv2.transform(above, _MEAN_OF_CHANNELS)
-    np.maximum(intensity, np.float32(1e-3), out=intensity)
-    factor = _arcsinh(intensity / soft)
-    factor *= gain
-    factor /= intensity
-    return _to_bytes(cv2.multiply(above, cv2.merge([factor, factor, factor])))
+def _stretched(above: Sequence[NDArray[np.float32]], stretch: Stretch) -> list[NDArray[np.uint8]]:
+    """Sigmas above black of one channel or of three, on the curve."""
+    light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
+    ceiling = np.float32(_LARGEST_SQUARED * min(stretch.soft_sigma, 1.0))
+    # Not a number either where a sum of them is none.
+    if not max(float(light.max()), -float(light.min())) <= ceiling:
+        above = [_bounded(plane, ceiling) for plane in above]
+        light = np.sum(above, axis=0)
+    scaled = np.maximum(light, np.float32(len(above) * _LEAST_LIGHT))
+    scaled *= np.float32(1 / (len(above) * stretch.soft_sigma))
+    factor = _arcsinh(scaled)
+    factor /= scaled
+    factor *= np.float32(_ROUNDED * 255 / (np.arcsinh(stretch.white_sigma / stretch.soft_sigma) * stretch.soft_sigma))
+    return [_to_bytes(plane, factor) for plane in above]
+
+
+def _bounded(plane: NDArray[np.float32], ceiling: np.float32) -> NDArray[np.float32]:
+    """Within what can be squared; NaN lies at black."""
+    bounded: NDArray[np.float32] = np.clip(plane, -ceiling, ceiling)
+    cv2.patchNaNs(bounded, 0.0)
+    return bounded
 
 
 def _arcsinh(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Inverse hyperbolic sine of values from 0 on: numpy's own is not vectorised on ARM."""
-    root = np.minimum(values, _LARGEST_SQUARED)
-    root *= root
+    """Inverse hyperbolic sine of values from 0 to what can be squared: numpy's own is not vectorised on ARM."""
+    root = np.square(values)
     root += 1
     np.sqrt(root, out=root)
-    # Beyond what can be squared the root is the value itself.
-    np.maximum(root, values, out=root)
     root += values
-    return cv2.log(root)
+    return cv2.log(root, root)
 
 
-def _to_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Values cut to 0-255 and to whole numbers: OpenCV rounds, so that half a level goes first."""
-    # What fits no integer would be rounded to any.
-    np.clip(values, 0, 255, out=values)
-    return cv2.addWeighted(values, 1, values, 0, -_ROUNDED_TO_FLOOR, dtype=cv2.CV_8U)
+def _to_bytes(plane: NDArray[np.float32], factor: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Values cut to 0-255 and to whole numbers."""
+    with np.errstate(over="ignore"):
+        plane *= factor
+    np.clip(plane, 0, 255, out=plane)
+    grey = np.empty(plane.shape, np.uint8)
+    np.copyto(grey, plane, casting="unsafe")
+    return grey
 
 
 def debayer(pixels: NDArray[Any], pattern: BayerPattern) -> NDArray[Any]:
