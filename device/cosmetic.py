@@ -5,7 +5,10 @@ above all its neighbours, where a star, however sharp, lights them too.
 """
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +34,8 @@ _AROUND = (
 # Window that the light around a peak is taken from.
 _REACH = 3
 _NOISE_SIDE = 70
+# Pixels looked at at a time: what they pass through stays in the cache of a small computer.
+_BLOCK_PIXELS = 1 << 15
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -64,8 +69,15 @@ class CosmeticCorrection:
 
     known: NDArray[np.bool_] | None = None
 
-    def __call__(self, frame: Frame) -> Corrected:
+    def __call__(self, frame: Frame, overwrite: bool = False) -> Corrected:
         """Correct one frame.
+
+        Parameters
+        ----------
+        frame
+            Raw, linear.
+        overwrite
+            Whether its pixels may be changed in place: nobody else needs them.
 
         Raises
         ------
@@ -79,23 +91,18 @@ class CosmeticCorrection:
                 f"the bad pixels have shape {self.known.shape} and {frame.source} {frame.pixels.shape}",
                 "take the dark with the same camera, binning and cut",
             )
-        step = 2 if frame.bayer else 1
-        values = frame.pixels.astype(np.float32, copy=False)
-        places = [_lone(values, step)]
-        if not cv2.checkRange(values)[0]:
-            places.append(np.flatnonzero(~np.isfinite(values)))
-        if self.known is not None:
-            places.append(np.flatnonzero(self.known))
-        bad = np.unique(np.concatenate(places))
+        evened = _Evened.of(frame.pixels, 2 if frame.bayer else 1)
+        bad = np.unique(np.concatenate([*evened.lone_and_missing(), self._known_places]))
         if not len(bad):
             return Corrected(frame, 0)
-        rows, columns = np.divmod(bad, values.shape[1])
-        pixels = frame.pixels.copy()
-        without = values.copy()
-        without[rows, columns] = np.nan
-        mended = _neighbours(without, rows, columns, step)
-        pixels[rows, columns] = np.rint(mended) if pixels.dtype.kind in "ui" else mended
-        return Corrected(replace(frame, pixels=pixels), len(rows))
+        mended = _neighbours(frame.pixels, bad, evened.step)
+        pixels = frame.pixels if overwrite else frame.pixels.copy()
+        pixels.ravel()[bad] = np.rint(mended) if pixels.dtype.kind in "ui" else mended
+        return Corrected(replace(frame, pixels=pixels), len(bad))
+
+    @cached_property
+    def _known_places(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.known) if self.known is not None else np.zeros(0, np.intp)
 
 
 def hot_pixels(values: NDArray[np.float32], step: int = 1) -> NDArray[np.bool_]:
@@ -114,66 +121,126 @@ def hot_pixels(values: NDArray[np.float32], step: int = 1) -> NDArray[np.bool_]:
         ``(h, w)`` bool. False for pixels that are not finite.
     """
     hot = np.zeros(values.shape, bool)
-    hot.ravel()[_lone(values, step)] = True
+    lone, _ = _Evened.of(values, step).lone_and_missing()
+    hot.ravel()[lone] = True
     return hot
 
 
-def _lone(values: Array, step: int) -> NDArray[np.intp]:
-    """Flat indices of the pixels that stand alone."""
-    even, sigma = _evened(values, step)
-    threshold = np.float32(_FRAME_SIGMA * sigma)
-    # Far fewer pixels stand above the median of nine than a maximum of neighbours would have to be taken for.
-    standing = np.flatnonzero(cv2.subtract(even, cv2.medianBlur(even, 3)) > threshold)
-    rows, columns = np.divmod(standing, even.shape[1])
-    highest = np.max([_at(even, rows + y, columns + x) for y, x in _AROUND], axis=0)
-    apart = even[rows, columns] - highest > threshold
-    rows, columns, highest = rows[apart], columns[apart], highest[apart]
-    reach = np.arange(-_REACH, _REACH + 1)
-    windows = _at(even, rows[:, None, None] + reach[:, None], columns[:, None, None] + reach)
-    around = np.median(windows.reshape(-1, len(reach) ** 2), axis=1)
-    return standing[apart][highest - around < _LEAST_SHARE * (even[rows, columns] - around)]
+@dataclass(frozen=True)
+class _Evened:
+    """A frame with the sky of each colour at 0, and without pixels that are no number.
 
+    Attributes
+    ----------
+    pixels
+        ``(h, w)``, any real dtype.
+    skies
+        ``(step, step)`` float32 sky of each place in a cell.
+    sigma
+        Noise of the pixels.
+    """
 
-def _at(values: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
-    """Values of pixels, mirrored beyond the borders."""
-    (last_row, last_column) = (side - 1 for side in values.shape)
-    rows = np.maximum(last_row - np.abs(last_row - np.abs(rows)), 0)
-    picked: Array = values[rows, np.maximum(last_column - np.abs(last_column - np.abs(columns)), 0)]
-    return picked
+    pixels: NDArray[Any]
+    skies: Array
+    sigma: float
 
-
-def _evened(values: Array, step: int) -> tuple[Array, float]:
-    """The frame with the sky of each colour at 0, finite, and the noise of its pixels."""
-    even = np.empty_like(values)
-    deviations = []
-    for y in range(step):
-        skies = []
-        for x in range(step):
-            cell = values[y::step, x::step]
+    @classmethod
+    def of(cls, pixels: NDArray[Any], step: int) -> "_Evened":
+        skies = np.zeros((step, step), np.float32)
+        deviations = []
+        for y, x in np.ndindex(step, step):
+            cell = pixels[y::step, x::step]
             sample = cell[:: max(1, cell.shape[0] // _NOISE_SIDE), :: max(1, cell.shape[1] // _NOISE_SIDE)]
-            sample = sample[np.isfinite(sample)]
-            skies.append(np.median(sample) if len(sample) else np.float32(0))
-            deviations.append(np.abs(sample - skies[-1]))
+            sample = sample[np.isfinite(sample)].astype(np.float32)
+            skies[y, x] = np.median(sample) if len(sample) else 0
+            deviations.append(np.abs(sample - skies[y, x]))
+        spread = np.concatenate(deviations)
+        sigma = _MAD_TO_SIGMA * float(np.median(spread)) if len(spread) else 0.0
+        return cls(pixels, skies, sigma or float(spread.std() if len(spread) else 0) or 1.0)
+
+    @property
+    def step(self) -> int:
+        """Pixels from one to the next of the same colour."""
+        return len(self.skies)
+
+    def lone_and_missing(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Flat indices of the pixels that stand alone, and of those that are no number."""
+        threshold = np.float32(_FRAME_SIGMA * self.sigma)
+        standing, missing = [], []
+        for inner, top, rows, gaps in self._strips():
+            # Far fewer pixels stand above the median of nine than a maximum of neighbours would have to be taken for.
+            above = rows[inner] - cv2.medianBlur(rows, 3)[inner]
+            first = top * self.pixels.shape[1]
+            standing.append(np.flatnonzero(above > threshold) + first)
+            missing.append(gaps + first)
+        return self._alone(np.concatenate(standing), threshold), np.concatenate(missing)
+
+    def _strips(self) -> Iterator[tuple[slice, int, Array, NDArray[np.intp]]]:
+        """Rows within one more above and below, the first of them, all these, and which of them are no number."""
+        height, width = self.pixels.shape
+        count = max(1, _BLOCK_PIXELS // width)
         # Whole rows: numpy is slow along every second pixel.
-        np.subtract(values[y::step], np.resize(np.array(skies, np.float32), values.shape[1]), out=even[y::step])
-    cv2.patchNaNs(even, 0.0)
-    spread = np.concatenate(deviations)
-    sigma = _MAD_TO_SIGMA * float(np.median(spread)) if len(spread) else 0.0
-    return even, sigma or float(spread.std() if len(spread) else 0) or 1.0
+        lines = [np.resize(skies, width) for skies in self.skies]
+        for top in range(0, height, count):
+            bottom = min(top + count, height)
+            first, last = max(top - 1, 0), min(bottom + 1, height)
+            rows = self.pixels[first:last].astype(np.float32)
+            for y, line in enumerate(lines):
+                rows[(y - first) % self.step :: self.step] -= line
+            gaps = np.zeros(0, np.intp)
+            if not np.isfinite(float(rows.max()) - float(rows.min())):
+                gaps = np.flatnonzero(~np.isfinite(rows[top - first : bottom - first]))
+                cv2.patchNaNs(rows, 0.0)
+            yield slice(top - first, bottom - first), top, rows, gaps
+
+    def _alone(self, places: NDArray[np.intp], threshold: np.float32) -> NDArray[np.intp]:
+        rows, columns = np.divmod(places, self.pixels.shape[1])
+        peak = self._at(rows, columns)
+        highest = np.max([self._at(rows + y, columns + x) for y, x in _AROUND], axis=0)
+        apart = peak - highest > threshold
+        places, rows, columns, peak, highest = (values[apart] for values in (places, rows, columns, peak, highest))
+        reach = np.arange(-_REACH, _REACH + 1)
+        windows = self._at(rows[:, None, None] + reach[:, None], columns[:, None, None] + reach)
+        around = np.median(windows.reshape(-1, len(reach) ** 2), axis=1)
+        lone: NDArray[np.intp] = places[highest - around < _LEAST_SHARE * (peak - around)]
+        return lone
+
+    def _at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+        """Values of pixels, mirrored beyond the borders."""
+        last_row, last_column = (side - 1 for side in self.pixels.shape)
+        rows = np.maximum(last_row - np.abs(last_row - np.abs(rows)), 0)
+        columns = np.maximum(last_column - np.abs(last_column - np.abs(columns)), 0)
+        values = self.pixels[rows, columns].astype(np.float32) - self.skies[rows % self.step, columns % self.step]
+        return np.where(np.isnan(values), np.float32(0), values)
 
 
-def _neighbours(values: Array, rows: NDArray[np.intp], columns: NDArray[np.intp], step: int) -> Array:
-    """Median of the eight nearest pixels of the same colour; the frame's median where none of them has a number."""
-    height, width = values.shape
+def _neighbours(pixels: NDArray[Any], bad: NDArray[np.intp], step: int) -> Array:
+    """Median of the eight nearest good pixels of the same colour; the frame's median where there is none.
+
+    Parameters
+    ----------
+    pixels
+        ``(h, w)``, any real dtype.
+    bad
+        Rising flat indices, those of all pixels that are no number among them.
+    step
+        Pixels from one to the next of the same colour.
+    """
+    height, width = pixels.shape
+    rows, columns = np.divmod(bad, width)
     around = [(y, x) for y in (-step, 0, step) for x in (-step, 0, step) if (y, x) != (0, 0)]
-    found = np.full((len(around), len(rows)), np.nan, np.float32)
+    found = np.full((len(around), len(bad)), np.nan, np.float32)
     for line, (y, x) in zip(found, around, strict=True):
         inside = (rows + y >= 0) & (rows + y < height) & (columns + x >= 0) & (columns + x < width)
-        line[inside] = values[rows[inside] + y, columns[inside] + x]
+        places = bad[inside] + y * width + x
+        known = bad[np.minimum(np.searchsorted(bad, places), len(bad) - 1)] == places
+        line[inside] = np.where(known, np.float32(np.nan), pixels.ravel()[places])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="All-NaN slice")
         middle: Array = np.nanmedian(found, axis=0)
-        middle[np.isnan(middle)] = np.nanmedian(values[::step, ::step])
+        lost = np.isnan(middle)
+        if lost.any():
+            middle[lost] = np.nanmedian(pixels[::step, ::step])
     return middle
 
 

@@ -13,7 +13,7 @@ from edgegal.device.astrometry import SkyMap, SkyPlace
 from edgegal.device.catalogue import Catalogue
 from edgegal.device.pipeline import FrameResult
 from edgegal.device.sinks.facts import FrameFacts
-from edgegal.device.stacking import Stacked
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.device.tracking import Sighting
 from edgegal.errors import EdgegalError
 from edgegal.frames import Frame
@@ -86,7 +86,7 @@ class Locator:
             said = said.seen_by(result.stacked.motion)
         if self._solving is None or result.stacked is None or (said is not None and said.solved):
             return said
-        return self._solving.update(result.frame, result.stacked) or said
+        return self._solving.update(result.stacked) or said
 
     def _look_up(self, sky: SkyMap, sightings: Sequence[Sighting]) -> None:
         middles = np.array([[s.box[0] + s.box[2], s.box[1] + s.box[3]] for s in sightings]).reshape(-1, 2) / 2
@@ -112,7 +112,7 @@ class _Solving:
         self._sky = 0
         self._next = 0.0
 
-    def update(self, frame: Frame, stacked: Stacked) -> SkyMap | None:
+    def update(self, stacked: Stacked) -> SkyMap | None:
         """The map of the stack so far, if it is known yet."""
         if stacked.frames == 1:
             # A result of the sky before, still on its way, is not listened to.
@@ -123,12 +123,13 @@ class _Solving:
         if self._map is None and idle and monotonic() >= self._next:
             self._next = monotonic() + _SOLVE_AGAIN_S
             self._thread = threading.Thread(
-                target=self._work, args=(frame, self._sky), name="edgegal-solving", daemon=True
+                target=self._work, args=(stacked.stack, self._sky), name="edgegal-solving", daemon=True
             )
             self._thread.start()
         return self._map
 
-    def _work(self, frame: Frame, sky: int) -> None:
+    def _work(self, stack: Stack, sky: int) -> None:
+        frame = stack.picture()
         try:
             found = self._solve(frame, _near(frame))
         except EdgegalError as error:

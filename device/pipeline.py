@@ -25,7 +25,7 @@ from edgegal.device.supervision import beat
 from edgegal.errors import FrameError
 from edgegal.frames import Frame, View
 from edgegal.inference import ALWAYS_ANSWER, Abstention, Detector, galaxy_crops, open_classifier, open_detector
-from edgegal.preprocess import Stretch, as_view, debayer
+from edgegal.preprocess import Stretch, as_view, debayer, stretch_linear
 
 __all__ = ["FrameResult", "Naming", "Pipeline", "StageTimes", "thresholds_of"]
 
@@ -34,9 +34,13 @@ __all__ = ["FrameResult", "Naming", "Pipeline", "StageTimes", "thresholds_of"]
 class StageTimes:
     """Seconds that one frame took in each stage; 0 where a stage is off.
 
-    Of a live source, reading is mostly waiting for the sky.
+    Attributes
+    ----------
+    wait
+        Until the frame was there: for the sky, the camera, the network. It is no stage and in no total.
     """
 
+    wait: float = 0.0
     read: float = 0.0
     calibrate: float = 0.0
     hot_pixels: float = 0.0
@@ -55,7 +59,7 @@ class StageTimes:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Stages in the order they run."""
-        return tuple(f.name for f in fields(cls))
+        return tuple(f.name for f in fields(cls) if f.name != "wait")
 
     @property
     def total(self) -> float:
@@ -95,9 +99,10 @@ class FrameResult:
     Attributes
     ----------
     frame
-        The frame, calibrated and stacked when asked for.
+        The frame, calibrated; where frames are not stacked also demosaiced and levelled. Of a stacked one the pixels
+        are 0 where they are not kept.
     view
-        What the detector saw.
+        What the detector saw, of the frame or of the stack.
     detections
         Boxes in pixels of the view.
     probabilities
@@ -106,10 +111,10 @@ class FrameResult:
         Seconds by stage; reading, tracking, locating and sinks are not the pipeline's and stay 0.
     quality
         Of the single frame; None where frames are neither judged nor stacked.
-    single
-        The single frame, calibrated, that went into the stack; None where frames are not stacked or it is not kept.
     stacked
         What it made of the stack; None where frames are not stacked.
+    level_sky
+        Whether the unevenness of the sky was taken from the view.
     dropped
         Frames of the run so far that the camera gave and nobody had time for.
     """
@@ -120,9 +125,16 @@ class FrameResult:
     probabilities: NDArray[np.float32]
     times: StageTimes
     quality: FrameQuality | None = None
-    single: Frame | None = None
     stacked: Stacked | None = None
+    level_sky: bool = False
     dropped: int = 0
+
+    def picture(self) -> Frame:
+        """What the view shows, before it was stretched; of a stack, what it has become since."""
+        if self.stacked is None:
+            return self.frame
+        picture = self.stacked.stack.picture()
+        return _levelled(picture) if self.level_sky and picture.linear else picture
 
 
 class _Stopwatch:
@@ -172,7 +184,7 @@ class Pipeline:
     level_sky
         Whether the unevenness of the sky is subtracted from linear frames.
     keep_single
-        Whether results hold the single frame beside the stack.
+        Whether results hold the pixels of the frame beside the stack.
     """
 
     detect: Callable[[View], Detections]
@@ -264,7 +276,7 @@ class Pipeline:
         """
         watch = _Stopwatch()
         frame = self._mended(frame, watch)
-        single, quality, stacked = frame, None, None
+        quality, stacked = None, None
         if self.judge is not None or self.stack is not None:
             field = measure_field(frame)
             quality = frame_quality(field)
@@ -273,53 +285,66 @@ class Pipeline:
             watch.lap("judge")
             if self.stack is not None:
                 stacked = self.stack.push(frame, field)
-                frame = stacked.frame
                 watch.lap("stack")
-        frame = self._levelled(frame, watch)
-        view = as_view(frame, self.stretch)
+        if stacked is None:
+            frame = self._evened(frame, watch)
+        see = self._seeing(frame, stacked, watch)
+        view = see(self.stretch)
         watch.lap("view")
         detections = self.detect(view)
         watch.lap("detect")
-        probabilities = self._named(frame, view, detections, watch)
-        return FrameResult(
-            frame,
-            view,
-            detections,
-            probabilities,
-            watch.times(),
-            quality,
-            single if stacked and self.keep_single else None,
-            stacked,
-        )
+        probabilities = self._named(view, see, detections, watch)
+        if stacked and not self.keep_single:
+            frame = frame.without_pixels()
+        return FrameResult(frame, view, detections, probabilities, watch.times(), quality, stacked, self.level_sky)
 
     def _mended(self, frame: Frame, watch: _Stopwatch) -> Frame:
         if self.calibrate is not None:
             frame = self.calibrate(frame)
             watch.lap("calibrate")
         if self.cosmetic is not None and frame.linear:
-            frame = self.cosmetic(frame).frame
+            frame = self.cosmetic(frame, overwrite=self.calibrate is not None).frame
             watch.lap("hot_pixels")
         return frame
 
-    def _levelled(self, frame: Frame, watch: _Stopwatch) -> Frame:
+    def _evened(self, frame: Frame, watch: _Stopwatch) -> Frame:
         if frame.bayer is not None and frame.pixels.ndim == 2:
             frame = replace(frame, pixels=debayer(frame.pixels, frame.bayer), bayer=None)
             watch.lap("debayer")
         if self.level_sky and frame.linear:
-            frame = replace(frame, pixels=subtract_background(frame.pixels, measure_background(frame.pixels)))
+            frame = _levelled(frame)
             watch.lap("background")
         return frame
 
-    def _named(self, frame: Frame, view: View, detections: Detections, watch: _Stopwatch) -> NDArray[np.float32]:
+    def _seeing(self, frame: Frame, stacked: Stacked | None, watch: _Stopwatch) -> Callable[[Stretch], View]:
+        """How the frame, or the stack, looks by a stretch."""
+        if stacked is None:
+            return lambda stretch: as_view(frame, stretch)
+        if frame.linear and not self.level_sky:
+            # Never whole: beside its sums, its picture would be the largest thing in memory.
+            return lambda stretch: stretch_linear(stacked.stack, stretch)
+        picture = stacked.stack.picture()
+        if self.level_sky and frame.linear:
+            picture = _levelled(picture)
+            watch.lap("background")
+        return lambda stretch: as_view(picture, stretch)
+
+    def _named(
+        self, view: View, see: Callable[[Stretch], View], detections: Detections, watch: _Stopwatch
+    ) -> NDArray[np.float32]:
         if self.naming is None:
             return np.zeros((len(detections), 0), np.float32)
         # Usually both networks were trained on one stretch, and one view serves them.
         same = self.naming.stretch == self.stretch
-        crops = self.naming.crop(view if same else as_view(frame, self.naming.stretch), detections)
+        crops = self.naming.crop(view if same else see(self.naming.stretch), detections)
         watch.lap("crop")
         probabilities = self.naming.classify(crops)
         watch.lap("classify")
         return probabilities
+
+
+def _levelled(frame: Frame) -> Frame:
+    return replace(frame, pixels=subtract_background(frame.pixels, measure_background(frame.pixels)))
 
 
 def thresholds_of(

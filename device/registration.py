@@ -125,7 +125,9 @@ class Reference:
     """
 
     def __init__(self, field: Field) -> None:
-        self._field = field
+        self._stars = field.stars
+        self._size = field.size
+        self._light = _light(field)
         self._triangles = _triangles(field.stars.brightest(_TRIANGLE_STARS).positions)
 
     def motion_of(self, field: Field, guess: Motion | None = None) -> Motion:
@@ -143,8 +145,8 @@ class Reference:
         FrameError
             The frame has another size, or nothing in common with the reference that could be matched.
         """
-        if field.size != self._field.size:
-            raise FrameError(f"a frame of {field.size} pixels does not register to one of {self._field.size}")
+        if field.size != self._size:
+            raise FrameError(f"a frame of {field.size} pixels does not register to one of {self._size}")
         motion = self._refined(field, guess, _NEAR_PX) if guess is not None else None
         motion = motion or self._by_triangles(field)
         return motion or self._by_correlation(field)
@@ -162,7 +164,7 @@ class Reference:
         pairs = rows[mutual], best[mutual]
         if len(pairs[0]) < 3:
             return None
-        here = self._field.stars.positions
+        here = self._stars.positions
         matrix, _ = cv2.estimateAffinePartial2D(
             here[pairs[0]], there[pairs[1]], method=cv2.RANSAC, ransacReprojThreshold=_MATCH_PX, maxIters=500
         )
@@ -170,7 +172,7 @@ class Reference:
 
     def _refined(self, field: Field, guess: Motion, reach_px: float) -> Motion | None:
         """The least-squares motion of all stars that a guess brings together; None when they are too few."""
-        here = self._field.stars.brightest(_FIT_STARS).positions
+        here = self._stars.brightest(_FIT_STARS).positions
         there = field.stars.brightest(_FIT_STARS).positions
         motion = guess
         for reach in (reach_px, 2 * _MATCH_PX, _MATCH_PX):
@@ -188,13 +190,13 @@ class Reference:
 
     def _is_sure(self, motion: Motion, field: Field) -> bool:
         width, height = field.size
-        seen = motion.apply(self._field.stars.brightest(_FIT_STARS).positions)
+        seen = motion.apply(self._stars.brightest(_FIT_STARS).positions)
         inside = ((seen >= 0) & (seen < (width, height))).all(axis=1).sum()
         expected = min(int(inside), len(field.stars), _FIT_STARS)
         return motion.stars >= max(_LEAST_STARS, _LEAST_SHARE * expected)
 
     def _by_correlation(self, field: Field) -> Motion:
-        here, there = _light(self._field), _light(field)
+        here, there = self._light, _light(field)
         if min(np.count_nonzero(here), np.count_nonzero(there)) < _LEAST_PIXELS:
             raise FrameError("the frame does not register: no stars")
         height, width = here.shape

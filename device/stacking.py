@@ -6,8 +6,11 @@ grow with the number of frames.
 """
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import cv2
@@ -19,7 +22,7 @@ from edgegal.device.stars import Field, measure_field
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
-__all__ = ["LiveStack", "Stacked"]
+__all__ = ["LiveStack", "Stack", "StackFacts", "Stacked", "as_display"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,28 @@ _BLOCK_PIXELS = 1 << 15
 _SKY_SAMPLES = 10_000
 _LEAST_FOR_NOISE = 1.5
 _MAD_TO_SIGMA = 1.4826
-_MEAN_OF_CHANNELS = np.full((1, 3), 1 / 3, np.float32)
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """What is known of a stack at one moment.
+
+    Attributes
+    ----------
+    last
+        The last frame, without its pixels.
+    frames
+        Frames in the stack.
+    begun
+        When the first of them was taken.
+    exposure_s
+        Sum of their exposure times; None where one did not say.
+    """
+
+    last: Frame
+    frames: int
+    begun: datetime | None
+    exposure_s: float | None
 
 
 @dataclass(frozen=True)
@@ -51,9 +75,8 @@ class Stacked:
 
     Attributes
     ----------
-    frame
-        The stack, in the pixels of its first frame and with everything else of the last: float32 when linear, else
-        uint8. Pixels that no frame covered are NaN.
+    stack
+        The stack, which goes on: its picture is that of the moment it is asked for.
     motion
         Where the stack's places lie in the frame.
     carried
@@ -65,7 +88,7 @@ class Stacked:
         Share of the frame's pixels that were left out, 0-1.
     """
 
-    frame: Frame
+    stack: "Stack"
     motion: Motion
     carried: Motion | None
     frames: int
@@ -82,6 +105,11 @@ class LiveStack:
     ----------
     depth
         Frames that count, at least 1: from then on the mean forgets the oldest gradually. None for all of the night.
+
+    Attributes
+    ----------
+    stack
+        What the next frame is added to, if it shows the same sky.
     """
 
     def __init__(self, depth: int | None) -> None:
@@ -89,24 +117,9 @@ class LiveStack:
             raise ValueError(f"a stack is at least 1 frame deep, not {depth}")
         self.depth = depth
         self._reference: Reference | None = None
-        self._sums = _Sums.blank((0, 0))
-        self._shape: tuple[int, ...] = ()
+        self.stack = Stack((0, 0), depth)
         self._last: Motion | None = None
-        self._frames = 0
         self._misses = 0
-
-    @property
-    def coverage(self) -> NDArray[np.float32]:
-        """``(h, w)`` frames that count in each pixel, at most `depth`."""
-        return self._sums.count.copy()
-
-    @property
-    def noise(self) -> NDArray[np.float32]:
-        """``(h, w)`` noise sigma of the stack's luminance (the mean of its channels), from how its frames differ.
-
-        NaN where fewer than two frames count.
-        """
-        return self._sums.noise()
 
     def push(self, frame: Frame, field: Field | None = None) -> Stacked:
         """Stack `frame`.
@@ -128,21 +141,15 @@ class LiveStack:
             motion, carried = self._registered(frame, field)
         except FrameError as error:
             raise FrameError(f"{frame.source}: {error.message}") from None
-        aligned = _Aligned(frame, motion)
-        least_noise = 0.0 if frame.linear else _LEAST_DISPLAY_NOISE
-        if self.depth is not None and self._frames >= self.depth:
-            self._sums.forget((self.depth - 1) / self.depth)
-        left_out = self._sums.add(aligned, least_noise)
-        self._frames += 1
+        left_out = self.stack.add(frame, motion)
         self._last = motion
-        stacked = replace(frame, pixels=self._sums.picture(frame.linear), bayer=None)
-        return Stacked(stacked, motion, carried, self._frames, left_out)
+        return Stacked(self.stack, motion, carried, self.stack.frames, left_out)
 
     def _registered(self, frame: Frame, field: Field) -> tuple[Motion, Motion | None]:
         """The motion of a frame, and what carries places over when the stack is begun anew for it."""
         shape = _demosaiced_shape(frame)
         carried: Motion | None = None
-        if self._reference is not None and shape == self._shape:
+        if self._reference is not None and shape == self.stack.shape:
             try:
                 motion = self._reference.motion_of(field, self._last)
             except FrameError:
@@ -156,20 +163,270 @@ class LiveStack:
                 carried = motion
             _log.info("%s: the sky has moved on, stacking anew", frame.source)
         self._reference = Reference(field)
-        self._shape = shape
-        self._sums = _Sums.blank(shape)
-        self._frames = self._misses = 0
+        # Another object: whoever holds the one before can still have its picture.
+        self.stack = Stack(shape, self.depth)
+        self._misses = 0
         return Motion.none(), carried
 
 
-def _demosaiced_shape(frame: Frame) -> tuple[int, ...]:
-    return (*frame.pixels.shape, 3) if _is_mosaic(frame) else frame.pixels.shape
+class Stack:
+    """The running sums of one sky: `edgegal.preprocess.Strips` of its mean.
+
+    Its picture may be asked for by one thread while another adds frames.
+
+    Parameters
+    ----------
+    shape
+        ``(h, w)`` or ``(h, w, 3)`` of its frames, demosaiced.
+    depth
+        As `LiveStack` has it.
+    """
+
+    def __init__(self, shape: tuple[int, ...], depth: int | None) -> None:
+        self.shape = shape
+        self.depth = depth
+        # By channel, so that whole rows of one kind are summed.
+        self._total = [np.zeros(shape[:2], np.float32) for _ in range(shape[2] if len(shape) == 3 else 1)]
+        # Of the differences of the light, which is the sum of the channels, from its mean.
+        self._squares = np.zeros(shape[:2], np.float32)
+        # Frames that counted; those beyond the depth are forgotten gradually, as are the weights of all.
+        self._count = np.zeros(shape[:2], np.float32)
+        self._weight = self._weight_squares = 0.0
+        self._facts: StackFacts | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def frames(self) -> int:
+        """Frames in the stack."""
+        return self._facts.frames if self._facts else 0
+
+    @property
+    def coverage(self) -> NDArray[np.float32]:
+        """``(h, w)`` frames that count in each pixel, at most `depth`."""
+        return self._count.copy()
+
+    @property
+    def noise(self) -> NDArray[np.float32]:
+        """``(h, w)`` noise sigma of the stack's luminance (the mean of its channels), from how its frames differ.
+
+        NaN where fewer than two frames count.
+        """
+        count = np.where(self._count >= _LEAST_FOR_NOISE, self._count, np.float32(np.nan))
+        one_frame = self._squares / (count - 1)
+        weight = self._weight_squares / max(self._weight, 1e-9) / len(self._total) ** 2
+        noise: Array = np.sqrt(one_frame / count * np.float32(weight))
+        return noise
+
+    @contextmanager
+    def held(self) -> Iterator[StackFacts]:
+        """Keep frames from being added: its rows and what is known of it are of one moment.
+
+        Raises
+        ------
+        FrameError
+            Nothing was added yet.
+        """
+        with self._lock:
+            if self._facts is None:
+                raise FrameError("the stack holds no frame yet")
+            yield self._facts
+
+    def picture(self) -> Frame:
+        """The mean now, in the pixels of the first frame and with everything else of the last.
+
+        float32 when linear, else uint8; pixels that no frame covered are NaN. Errors as `held`.
+        """
+        with self.held() as facts:
+            pixels: NDArray[Any] = np.empty(self.shape, np.float32)
+            for top, bottom in self._blocks():
+                planes = self.planes(top, bottom)
+                pixels[top:bottom] = cv2.merge(planes) if len(self.shape) == 3 else planes[0]
+            if not facts.last.linear:
+                pixels = as_display(pixels)
+            return replace(facts.last, pixels=pixels, bayer=None)
+
+    def planes(self, top: int, bottom: int) -> Sequence[NDArray[np.float32]]:
+        """Rows of the mean, ``(rows, w)`` of each channel; NaN where nothing counted."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A count of zero gives NaN: nothing of infinite weight.
+            share = np.reciprocal(self._count[top:bottom])
+            return [total[top:bottom] * share for total in self._total]
+
+    def every(self, step: int, first: int = 0) -> NDArray[np.float32]:
+        """``(channels, n)``: every `step`-th pixel of the mean, counted row by row from the `first`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.reciprocal(self._count.ravel()[first::step])
+            return np.stack([total.ravel()[first::step] * share for total in self._total])
+
+    def add(self, frame: Frame, motion: Motion) -> float:
+        """Take a frame in.
+
+        Parameters
+        ----------
+        frame
+            Raw or demosaiced, of the stack's size.
+        motion
+            Where the stack's places lie in it.
+
+        Returns
+        -------
+        float
+            Share of its pixels that was left out, 0-1.
+        """
+        aligned = _Aligned(frame, motion)
+        with self._lock:
+            agreement = self._compared(aligned, 0.0 if frame.linear else _LEAST_DISPLAY_NOISE)
+            aligned.lift(agreement.offset)
+            kept = 1.0 if self.depth is None or self.frames < self.depth else (self.depth - 1) / self.depth
+            covered = left_out = 0
+            for top, bottom in self._blocks():
+                seen, left = self._add_rows(top, aligned.rows(top, bottom), agreement, kept)
+                covered, left_out = covered + seen, left_out + left
+            self._weight = self._weight * kept + 1
+            self._weight_squares = self._weight_squares * kept**2 + 1
+            self._facts = self._told(frame)
+        return left_out / max(covered, 1)
+
+    def _told(self, frame: Frame) -> StackFacts:
+        """What is known with one more frame."""
+        before = self._facts
+        if before is None:
+            return StackFacts(frame.without_pixels(), 1, frame.time, frame.exposure_s)
+        known = before.exposure_s is not None and frame.exposure_s is not None
+        exposure_s = (before.exposure_s or 0) + (frame.exposure_s or 0) if known else None
+        return StackFacts(frame.without_pixels(), before.frames + 1, before.begun, exposure_s)
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        height, width = self.shape[:2]
+        rows = max(1, _BLOCK_PIXELS // width)
+        return ((top, min(top + rows, height)) for top in range(0, height, rows))
+
+    def _compared(self, aligned: "_Aligned", least_noise: float) -> "_Agreement":
+        height, width = self.shape[:2]
+        step = max(1, int(np.sqrt(height * width / _SKY_SAMPLES)))
+        count = self._count[::step, ::step]
+        sample = np.stack(aligned.sample(step))
+        both = (count > 0) & np.isfinite(sample).all(axis=0)
+        if not both.any():
+            return _Agreement(np.zeros(len(sample), np.float32), 0.0, 0.0)
+        before = np.stack([total[::step, ::step][both] for total in self._total]) / count[both]
+        sample = sample[:, both]
+        offset = np.median(before - sample, axis=1)
+        difference = (sample + offset[:, None] - before).sum(axis=0)
+        noise = _MAD_TO_SIGMA * float(np.median(np.abs(difference))) or float(difference.std())
+        noise /= float(np.sqrt(1 + 1 / np.median(count[both])))
+        sky = float(np.median(before.sum(axis=0)))
+        return _Agreement(offset.astype(np.float32), sky, max(noise, len(sample) * least_noise))
+
+    def _add_rows(self, top: int, planes: Sequence[Array], agreement: "_Agreement", kept: float) -> tuple[int, int]:
+        """Add rows of a frame; how many pixels it covers, and how many of them are left out."""
+        rows = np.s_[top : top + len(planes[0])]
+        sums = _Rows([total[rows] for total in self._total], self._squares[rows], self._count[rows])
+        if kept < 1:
+            sums.forget(kept)
+        return sums.add(planes, agreement)
 
 
-def _drift(motion: Motion, size: tuple[int, int]) -> float:
-    """How far the middle of the frame has moved, as a share of its sides."""
-    middle = np.array(size) / 2
-    return float((np.abs(motion.apply(middle[None])[0] - middle) / size).max())
+@dataclass(frozen=True)
+class _Agreement:
+    """How a frame compares with the stack.
+
+    Attributes
+    ----------
+    offset
+        What lifts each of its channels to the sky of the stack.
+    sky
+        Light of that sky, summed over the channels.
+    noise
+        Noise sigma of the frame's light.
+    """
+
+    offset: Array
+    sky: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of the sums."""
+
+    totals: Sequence[Array]
+    squares: Array
+    count: Array
+
+    def forget(self, kept: float) -> None:
+        """Keep only a share of what all frames so far weigh."""
+        for values in (*self.totals, self.squares, self.count):
+            values *= np.float32(kept)
+
+    def add(self, planes: Sequence[Array], agreement: _Agreement) -> tuple[int, int]:
+        """Add those of a frame, which are changed; how many pixels it covers, and how many of them are left out."""
+        light = _summed(planes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            difference = _summed(self.totals) * np.reciprocal(self.count)
+            np.subtract(light, difference, out=difference)
+        squared = np.square(difference)
+        # Most pixels agree within the least tolerance there is: only the others are looked at one by one.
+        doubtful = np.flatnonzero(~(squared <= (_CLIP_SIGMA * np.float32(agreement.noise)) ** 2))
+        covered = np.isfinite(light.ravel()[doubtful])
+        uncovered = doubtful[~covered]
+        squared.ravel()[uncovered] = 0
+        left_out = self._left_out(doubtful[covered], light, difference, squared, agreement)
+        away = np.concatenate([uncovered, left_out])
+        for plane in planes:
+            plane.ravel()[away] = 0
+        more = self.count + 1
+        squared *= self.count / more
+        np.add(self.squares, squared, out=self.squares)
+        for total, plane in zip(self.totals, planes, strict=True):
+            total += plane
+        more.ravel()[away] -= 1
+        self.count[...] = more
+        return light.size - len(uncovered), len(left_out)
+
+    def _left_out(
+        self, at: NDArray[np.intp], light: Array, difference: Array, squared: Array, agreement: _Agreement
+    ) -> NDArray[np.intp]:
+        """Which of some pixels disagree with the mean.
+
+        A mean of few frames that is far brighter than this one is what only they saw: it is begun anew. What is left
+        out widens the tolerance, so that light that stays is let in after a few frames.
+        """
+        begun = self.count.ravel()[at] > 0
+        squared.ravel()[at[~begun]] = 0
+        at = at[begun]
+        light, difference, apart = light.ravel()[at], difference.ravel()[at], squared.ravel()[at]
+        count = self.count.ravel()[at]
+        tolerance = self._tolerance(at, count, np.minimum(light, light - difference), agreement)
+        disagrees = apart > tolerance
+        outshone = disagrees & (difference < 0) & (count < _SETTLED_FRAMES)
+        for values in (*self.totals, self.count):
+            values.ravel()[at[outshone]] = 0
+        squared.ravel()[at] = np.minimum(apart, tolerance)
+        return at[disagrees & ~outshone]
+
+    def _tolerance(self, at: NDArray[np.intp], count: Array, darker: Array, agreement: _Agreement) -> Array:
+        """Square of how far pixels may lie from the mean."""
+        share = 1 / count
+        variance = np.maximum(self.squares.ravel()[at] * share, np.float32(agreement.noise) ** 2) * (1 + share)
+        seeing = _SEEING * np.maximum(darker - np.float32(agreement.sky), 0)
+        tolerance: Array = _CLIP_SIGMA**2 * (variance + seeing * seeing)
+        return tolerance
+
+
+def as_display(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Means of display pixels as such pixels again."""
+    pixels: NDArray[np.uint8] = np.rint(np.nan_to_num(values)).astype(np.uint8)
+    return pixels
+
+
+def _summed(planes: Sequence[Array]) -> Array:
+    """The light of all channels, in a new array."""
+    first, *others = planes
+    light: Array = first + others[0] if others else first.copy()
+    for plane in others[1:]:
+        light += plane
+    return light
 
 
 class _Aligned:
@@ -186,193 +443,80 @@ class _Aligned:
     """
 
     def __init__(self, frame: Frame, motion: Motion) -> None:
-        pixels = frame.pixels.astype(np.float32, copy=False)
         self._size = frame.size
-        self._whole = pixels if not _is_mosaic(frame) else None
         self._still = np.array_equal(motion.matrix, np.eye(2, 3))
-        self._matrix = motion.for_opencv
-        self._by_colour: dict[str, list[tuple[Array, NDArray[np.float64]]]] = {}
-        if _is_mosaic(frame) and frame.bayer:
-            for i, colour in enumerate(frame.bayer):
-                self._by_colour.setdefault(colour, []).append(_bayer_plane(pixels, i % 2, i // 2, self._matrix))
+        matrix = motion.for_opencv
+        # Of each channel the planes that it is the mean of, and the matrices from the stack to them.
+        self._channels: list[list[tuple[Array, NDArray[np.float64]]]]
+        if _is_mosaic(frame):
+            places = [[i for i, colour in enumerate(frame.bayer or "") if colour == wanted] for wanted in "RGB"]
+            self._channels = [[_bayer_plane(frame.pixels, i % 2, i // 2, matrix) for i in those] for those in places]
+            self._still = False
+        else:
+            planes = [frame.pixels] if frame.pixels.ndim == 2 else np.moveaxis(frame.pixels, 2, 0)
+            self._channels = [[(plane.astype(np.float32, order="C"), matrix)] for plane in planes]
 
-    def rows(self, top: int, bottom: int) -> Array:
-        """``(bottom - top, w)`` or ``(bottom - top, w, 3)``: those rows; NaN where the frame does not cover them."""
-        if self._whole is not None and self._still:
-            return self._whole[top:bottom].copy()
+    def lift(self, offset: Array) -> None:
+        """Add to each channel."""
+        for planes, more in zip(self._channels, offset, strict=True):
+            for plane, _ in planes:
+                plane += more
+
+    def rows(self, top: int, bottom: int) -> list[Array]:
+        """``(bottom - top, w)`` of each channel: those rows; NaN where the frame does not cover them."""
+        if self._still:
+            return [plane[top:bottom].copy() for ((plane, _),) in self._channels]
         return self._seen(_from_corner(top, 1), (self._size[0], bottom - top))
 
-    def sample(self, step: int) -> Array:
+    def sample(self, step: int) -> list[Array]:
         """Every `step`-th pixel of every `step`-th row of the stack."""
         width, height = self._size
         return self._seen(_from_corner(0, step), (-(-width // step), -(-height // step)))
 
-    def _seen(self, corner: NDArray[np.float64], size: tuple[int, int]) -> Array:
-        if self._whole is not None:
-            return _warped(self._whole, self._matrix @ corner, size)
+    def _seen(self, corner: NDArray[np.float64], size: tuple[int, int]) -> list[Array]:
         channels = []
-        for colour in "RGB":
-            first, *others = (_warped(plane, matrix @ corner, size) for plane, matrix in self._by_colour[colour])
-            for other in others:
-                first += other
-                first *= np.float32(0.5)
-            channels.append(first)
-        return cv2.merge(channels)
+        for planes in self._channels:
+            first, *others = (_warped(plane, matrix @ corner, size) for plane, matrix in planes)
+            channels.append(cv2.addWeighted(first, 0.5, others[0], 0.5, 0) if others else first)
+        return channels
+
+
+def _demosaiced_shape(frame: Frame) -> tuple[int, ...]:
+    return (*frame.pixels.shape, 3) if _is_mosaic(frame) else frame.pixels.shape
 
 
 def _is_mosaic(frame: Frame) -> bool:
     return frame.bayer is not None and frame.pixels.ndim == 2
 
 
-def _bayer_plane(pixels: Array, x: int, y: int, matrix: NDArray[np.float64]) -> tuple[Array, NDArray[np.float64]]:
+def _drift(motion: Motion, size: tuple[int, int]) -> float:
+    """How far the middle of the frame has moved, as a share of its sides."""
+    middle = np.array(size) / 2
+    return float((np.abs(motion.apply(middle[None])[0] - middle) / size).max())
+
+
+def _bayer_plane(
+    pixels: NDArray[Any], x: int, y: int, matrix: NDArray[np.float64]
+) -> tuple[Array, NDArray[np.float64]]:
     """The pixels of one place in the Bayer cell, and the matrix from the stack to them.
 
     With one more pixel around them: the outermost pixels of the frame lie beyond the outermost of most colours.
     """
-    plane = cv2.copyMakeBorder(np.ascontiguousarray(pixels[y::2, x::2]), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    cells = pixels[y::2, x::2]
+    plane = np.empty((cells.shape[0] + 2, cells.shape[1] + 2), np.float32)
+    plane[1:-1, 1:-1] = cells
+    plane[0], plane[-1] = plane[1], plane[-2]
+    plane[:, 0], plane[:, -1] = plane[:, 1], plane[:, -2]
     within = matrix / 2
     within[:, 2] += 1 - np.array((x, y)) / 2
     return plane, within
 
 
-def _warped(pixels: Array, matrix: NDArray[np.float64], size: tuple[int, int]) -> Array:
+def _warped(plane: Array, matrix: NDArray[np.float64], size: tuple[int, int]) -> Array:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(pixels, matrix, size, flags=flags, borderValue=(np.nan,) * 4)
+    return cv2.warpAffine(plane, matrix, size, flags=flags, borderValue=np.nan)
 
 
 def _from_corner(top: int, step: float) -> NDArray[np.float64]:
     """``(3, 3)`` matrix from pixels counted from row `top` in steps to pixels of the whole."""
     return np.array([[step, 0, 0], [0, step, top], [0, 0, 1]], np.float64)
-
-
-@dataclass
-class _Sums:
-    """The running figures of each pixel; its mean is `total` over `count`.
-
-    Attributes
-    ----------
-    total
-        ``(h, w)`` or ``(h, w, 3)`` float32: sum of the frames.
-    squares
-        ``(h, w)`` float32: sum of the squared differences of their luminance from the mean.
-    count
-        ``(h, w)`` float32: frames that counted, those beyond the depth forgotten gradually.
-    weight, weight_squares
-        Sum of the weights of the frames, and of their squares: 1 each, and less once they are being forgotten.
-    """
-
-    total: Array
-    squares: Array
-    count: Array
-    weight: float = 0.0
-    weight_squares: float = 0.0
-
-    @classmethod
-    def blank(cls, shape: tuple[int, ...]) -> "_Sums":
-        """Nothing yet, for frames of ``(h, w)`` or ``(h, w, 3)``."""
-        return cls(np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32), np.zeros(shape[:2], np.float32))
-
-    def forget(self, kept: float) -> None:
-        """Keep only a share of what all frames so far weigh."""
-        for values in (self.total, self.squares, self.count):
-            values *= np.float32(kept)
-        self.weight *= kept
-        self.weight_squares *= kept**2
-
-    def add(self, aligned: _Aligned, least_noise: float) -> float:
-        """Take a frame in; the share of its pixels that was left out."""
-        height, width = self.count.shape
-        step = max(1, int(np.sqrt(height * width / _SKY_SAMPLES)))
-        sky, offset, noise = self._compared(aligned.sample(step), step, least_noise)
-        covered = left_out = 0
-        for top, bottom in _blocks(height, width):
-            pixels = aligned.rows(top, bottom)
-            flat = pixels.reshape(bottom - top, -1)
-            # Whole rows: numpy is slow along an axis of three.
-            flat += np.tile(offset, width)
-            part = _Sums(self.total[top:bottom], self.squares[top:bottom], self.count[top:bottom])
-            seen, taken = part._take(pixels, sky, noise)
-            covered, left_out = covered + seen, left_out + seen - taken
-        self.weight += 1
-        self.weight_squares += 1
-        return left_out / max(covered, 1)
-
-    def _compared(self, sample: Array, step: int, least_noise: float) -> tuple[float, Array, float]:
-        """Sky level of the stack's luminance, what lifts each channel of a frame to it, and the frame's noise."""
-        count = self.count[::step, ::step]
-        sample = sample.reshape(*count.shape, -1)
-        both = (count > 0) & np.isfinite(sample).all(axis=2)
-        if not both.any():
-            return 0.0, np.zeros(sample.shape[2], np.float32), 0.0
-        before = self.total[::step, ::step].reshape(sample.shape)[both] / count[both][:, None]
-        offset = np.median(before - sample[both], axis=0)
-        difference = (sample[both] + offset - before).mean(axis=1)
-        noise = _MAD_TO_SIGMA * float(np.median(np.abs(difference))) or float(difference.std())
-        noise /= float(np.sqrt(1 + 1 / np.median(count[both])))
-        return float(np.median(before.mean(axis=1))), offset.astype(np.float32), max(noise, least_noise)
-
-    def _take(self, pixels: Array, sky: float, noise: float) -> tuple[int, int]:
-        """Add rows of a frame to these; how many pixels it covers, and how many of them are added."""
-        light = _luminance(pixels)
-        share = np.reciprocal(np.maximum(self.count, 1))
-        mean = _luminance(self.total) * share
-        difference = light - mean
-        finite = np.isfinite(difference)
-        tolerance = self._tolerance(np.minimum(light, mean), share, sky, noise)
-        squared = difference * difference
-        agrees = squared <= tolerance
-        # A mean of few frames that is far brighter than this one is what only they saw.
-        outshone = (difference < 0) & (self.count < _SETTLED_FRAMES) & (self.count > 0) & ~agrees
-        if outshone.any():
-            self.total[outshone] = 0
-            self.count[outshone] = 0
-        taken = (agrees | (self.count == 0)) & finite
-        # What is left out widens the tolerance: light that stays is let in after a few frames.
-        np.minimum(squared, tolerance, out=squared)
-        squared *= self.count / (self.count + 1)
-        cv2.accumulate(squared, self.squares, mask=finite.view(np.uint8))
-        cv2.accumulate(pixels, self.total, mask=taken.view(np.uint8))
-        self.count += taken
-        return int(np.count_nonzero(finite)), int(np.count_nonzero(taken))
-
-    def _tolerance(self, darker: Array, share: Array, sky: float, noise: float) -> Array:
-        """Square of how far a pixel may lie from the mean."""
-        variance = self.squares * share
-        np.maximum(variance, np.float32(noise) ** 2, out=variance)
-        variance *= 1 + share
-        darker -= np.float32(sky)
-        np.maximum(darker, 0, out=darker)
-        darker *= _SEEING
-        darker *= darker
-        variance += darker
-        variance *= _CLIP_SIGMA**2
-        return variance
-
-    def picture(self, linear: bool) -> NDArray[Any]:
-        """``(h, w)`` or ``(h, w, 3)``: float32 with NaN where nothing counted, or uint8."""
-        pixels = np.empty_like(self.total)
-        for top, bottom in _blocks(*self.count.shape):
-            count = self.count[top:bottom]
-            with np.errstate(divide="ignore"):
-                share = 1 / count
-            # A count of zero gives NaN: nothing of infinite weight.
-            shares = share if pixels.ndim == 2 else cv2.merge([share] * 3)
-            with np.errstate(invalid="ignore"):
-                np.multiply(self.total[top:bottom], shares, out=pixels[top:bottom])
-        return pixels if linear else np.rint(np.nan_to_num(pixels)).astype(np.uint8)
-
-    def noise(self) -> Array:
-        """``(h, w)`` sigma of the mean of the luminance; NaN where fewer than two frames count."""
-        count = np.where(self.count >= _LEAST_FOR_NOISE, self.count, np.float32(np.nan))
-        one_frame = self.squares / (count - 1)
-        noise: Array = np.sqrt(one_frame / count * np.float32(self.weight_squares / max(self.weight, 1e-9)))
-        return noise
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[int, int]]:
-    rows = max(1, _BLOCK_PIXELS // width)
-    return ((top, min(top + rows, height)) for top in range(0, height, rows))
-
-
-def _luminance(pixels: Array) -> Array:
-    return pixels if pixels.ndim == 2 else cv2.transform(pixels, _MEAN_OF_CHANNELS)

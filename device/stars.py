@@ -110,7 +110,7 @@ def measure_field(frame: Frame) -> Field:
 
 
 def _measured(pixels: NDArray[Any], mosaic: bool) -> Field:
-    grey = pixels.astype(np.float32)
+    grey = pixels.astype(np.float32, copy=False)
     if grey.ndim == 3:
         grey = cv2.transform(grey, np.full((1, 3), 1 / 3, np.float32))
     height, width = grey.shape
@@ -121,7 +121,7 @@ def _measured(pixels: NDArray[Any], mosaic: bool) -> Field:
     if not finite.any():
         raise FrameError("the frame has no finite pixel")
     if not finite.all():
-        grey[~finite] = np.median(grey[finite])
+        grey = np.where(finite, grey, np.median(grey[finite]))
     background = _local_sky(grey)
     return Field(
         (width, height), grey, scale, background, _noise(grey - background), find_stars(grey, background, scale)
@@ -159,7 +159,7 @@ def find_stars(grey: NDArray[np.float32], background: NDArray[np.float32], scale
     peaks = (smooth > _DETECTION_SIGMA * _noise(smooth)) & (smooth >= cv2.dilate(smooth, np.ones((5, 5), np.uint8)))
     border = _HALF_WINDOW + 2
     peaks[:border], peaks[-border:], peaks[:, :border], peaks[:, -border:] = False, False, False, False
-    rows, columns = np.nonzero(peaks)
+    rows, columns = np.divmod(np.flatnonzero(peaks), grey.shape[1])
     order = np.argsort(-smooth[rows, columns], kind="stable")[: 2 * _MOST_STARS]
     rows, columns = rows[order], columns[order]
     reach = np.arange(-_HALF_WINDOW, _HALF_WINDOW + 1)
@@ -223,6 +223,8 @@ def _axes(moments: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 def _noise(values: Array) -> float:
     """Scaled median absolute deviation of a sample, at least a little above 0."""
-    sample = values.ravel()[:: max(1, values.size // _NOISE_SAMPLES) | 1]
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(sample - np.median(sample))))
+    # Numpy sorts several times faster than it partitions, as its own median does.
+    sample = np.sort(values.ravel()[:: max(1, values.size // _NOISE_SAMPLES) | 1])
+    middle = len(sample) // 2
+    sigma = _MAD_TO_SIGMA * float(np.sort(np.abs(sample - sample[middle]))[middle])
     return sigma or float(sample.std()) or 1.0

@@ -1,7 +1,7 @@
 """What a camera or a file delivers: pixels and what the header said about them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -75,6 +75,10 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+    def without_pixels(self) -> "Frame":
+        """What is known of the frame: its pixels are all 0 and take no memory."""
+        return replace(self, pixels=np.broadcast_to(np.zeros((), self.pixels.dtype), self.pixels.shape))
 
 
 def shifted_bayer(pattern: str, x: int, y: int) -> BayerPattern | None:

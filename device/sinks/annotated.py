@@ -62,8 +62,9 @@ class AnnotatedPictures(Sink):
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         if self._is_wanted(seen):
-            picture = cv2.cvtColor(annotate(result.view, seen), cv2.COLOR_RGB2BGR)
-            _, encoded = cv2.imencode(".png", picture)
+            picture = annotate(result.view, seen)
+            # In place: another copy of a large frame is a lot of memory.
+            _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR, picture))
             write_whole(self.folder / _name(result.frame, bool(seen)), encoded.tobytes())
             self._pace.done()
             self._shown.update(s.id for s in seen)
@@ -98,7 +99,7 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
         With boxes in pixels of `view`.
     """
     scale = max(1, -(-_LEAST_SIDE // min(max(view.shape[:2]), _LEAST_SIDE)))
-    canvas: View = np.repeat(np.repeat(view, scale, axis=0), scale, axis=1)
+    canvas: View = view.copy() if scale == 1 else np.repeat(np.repeat(view, scale, axis=0), scale, axis=1)
     height, width = canvas.shape[:2]
     size = 0.45 * max(1.0, max(height, width) / 1100)
     thickness = max(1, round(max(height, width) / 900))

@@ -9,13 +9,14 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgegal.device.astrometry import SkyMap
 from edgegal.device.pipeline import FrameResult
 from edgegal.device.sinks.base import Sink
-from edgegal.device.sinks.facts import Enquiry, FrameFacts, RunFacts
+from edgegal.device.sinks.facts import Enquiry, RunFacts
 from edgegal.device.sinks.files import file_name, write_whole
 from edgegal.device.sinks.pace import Pace
+from edgegal.device.stacking import Stack, StackFacts, as_display
 from edgegal.device.tracking import Sighting
 from edgegal.errors import MissingPartError
 from edgegal.frames import Frame
@@ -37,29 +38,25 @@ _Card: TypeAlias = tuple[str, str | int | float | bool, str]
 
 
 @dataclass
-class _Stack:
-    """The stack so far.
+class _Held:
+    """A stack that is being followed.
 
     Attributes
     ----------
+    stack
+        It goes on.
     path
-        Where it goes.
-    frame, facts
-        The last that is known of it.
-    begun
-        When its first frame was taken.
-    exposure_s
-        Sum over its frames; None where one did not say.
+        Where its file goes.
+    sky
+        Where it looks, as far as is known.
     written
-        Whether the file holds this state.
+        Frames it had when its file was written last.
     """
 
+    stack: Stack
     path: Path
-    frame: Frame
-    facts: FrameFacts
-    begun: datetime | None
-    exposure_s: float | None
-    written: bool = False
+    sky: SkyMap | None
+    written: int = 0
 
 
 class StackedFits(Sink):
@@ -101,70 +98,70 @@ class StackedFits(Sink):
         self._run = run
         self._ask = ask
         self._pace = Pace(every_s, clock)
-        self._stack: _Stack | None = None
+        self._held: _Held | None = None
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
-        facts = self._ask(result)
-        if not facts.stacked:
+        if result.stacked is None:
             return
-        before = self._stack
-        self._stack = self._grown(result.frame, facts)
-        if before is not None and before.path != self._stack.path:
-            self._save(before)
-        if self._pace.due:
-            self._save(self._stack)
+        sky, stack, before = self._ask(result).sky, result.stacked.stack, self._held
+        if before is not None and before.stack is stack:
+            before.sky = sky
+        else:
+            # The stack that is held first: a card that is full must not make it forgotten.
+            if before is not None:
+                self._save(before)
+            self._held = _Held(stack, self._path(result.frame), sky)
+        if self._held is not None and self._pace.due:
+            self._save(self._held)
 
     def close(self, alive: Sequence[Sighting]) -> None:
-        if self._stack is not None:
-            self._save(self._stack)
-            self._stack = None
-
-    def _grown(self, frame: Frame, facts: FrameFacts) -> _Stack:
-        """The stack with its last frame."""
-        stack = self._stack
-        if stack is None or facts.stacked <= stack.facts.stacked:
-            return _Stack(self._path(frame), frame, facts, frame.time, frame.exposure_s)
-        known = stack.exposure_s is not None and frame.exposure_s is not None
-        exposure_s = (stack.exposure_s or 0) + (frame.exposure_s or 0) if known else None
-        return _Stack(stack.path, frame, facts, stack.begun, exposure_s)
+        if self._held is not None:
+            self._save(self._held)
+            self._held = None
 
     def _path(self, frame: Frame) -> Path:
         time = frame.time or self._run.started
         target = f"_{file_name(frame.target)}" if frame.target else ""
         return self.folder / f"{time:%Y%m%dT%H%M%S}_{self._run.id}_{frame.index:06d}{target}.fits"
 
-    def _save(self, stack: _Stack) -> None:
-        if not stack.written:
-            write_whole(stack.path, _encoded(stack, self._run))
-            stack.written = True
+    def _save(self, held: _Held) -> None:
+        frames = held.stack.frames
+        if held.written < frames:
+            write_whole(held.path, _encoded(held.stack, held.sky, self._run))
+            held.written = frames
             self._pace.done()
 
 
-def _encoded(stack: _Stack, run: RunFacts) -> Iterator[bytes]:
-    """The file, piece by piece."""
+def _encoded(stack: Stack, sky: SkyMap | None, run: RunFacts) -> Iterator[bytes]:
+    """The file, piece by piece, which no frame changes meanwhile: a copy of the stack is a lot of memory."""
     from astropy.io import fits
 
-    pixels = stack.frame.pixels if stack.frame.pixels.ndim == 2 else np.moveaxis(stack.frame.pixels, 2, 0)
-    # Astropy makes the header from a picture that takes no memory; it would copy the real one.
-    unit = fits.PrimaryHDU(np.broadcast_to(np.zeros((), pixels.dtype), pixels.shape))
-    header = unit.header
-    header.extend([(key, _ascii(value), comment) for key, value, comment in _cards(stack, run)])
-    unit.verify("exception")
-    data = _sum(_pieces(pixels))
-    header["CHECKSUM"] = "0" * 16, "of header and data"
-    header["DATASUM"] = str(data), "of the data"
-    header["CHECKSUM"] = _complement(_folded(_sum([header.tostring().encode()]) + data))
-    yield header.tostring().encode()
-    yield from _pieces(pixels)
-    yield bytes(-pixels.nbytes % _FITS_BLOCK)
+    with stack.held() as facts:
+        dtype = np.dtype(np.float32 if facts.last.linear else np.uint8)
+        shape = stack.shape if len(stack.shape) == 2 else (stack.shape[2], *stack.shape[:2])
+        # Astropy makes the header from a picture that takes no memory; it would copy the real one.
+        unit = fits.PrimaryHDU(np.broadcast_to(np.zeros((), dtype), shape))
+        header = unit.header
+        header.extend([(key, _ascii(value), comment) for key, value, comment in _cards(facts, sky, run)])
+        unit.verify("exception")
+        data = _sum(_pieces(stack, dtype))
+        header["CHECKSUM"] = "0" * 16, "of header and data"
+        header["DATASUM"] = str(data), "of the data"
+        header["CHECKSUM"] = _complement(_folded(_sum([header.tostring().encode()]) + data))
+        yield header.tostring().encode()
+        yield from _pieces(stack, dtype)
+    yield bytes(-int(np.prod(shape)) * dtype.itemsize % _FITS_BLOCK)
 
 
-def _pieces(pixels: NDArray[Any]) -> Iterator[bytes]:
-    """The pixels of ``(h, w)`` or ``(3, h, w)`` as they stand in the file, some rows at a time."""
-    rows = max(1, _PIECE_PIXELS // pixels.shape[-1])
-    for plane in (pixels,) if pixels.ndim == 2 else pixels:
-        for top in range(0, len(plane), rows):
-            yield plane[top : top + rows].astype(pixels.dtype.newbyteorder(">")).tobytes()
+def _pieces(stack: Stack, dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """The pixels as they stand in the file, plane by plane, some rows at a time."""
+    height, width = stack.shape[:2]
+    rows = max(1, _PIECE_PIXELS // width)
+    for channel in range((len(stack.shape[2:]) and stack.shape[2]) or 1):
+        for top in range(0, height, rows):
+            values = stack.planes(top, min(top + rows, height))[channel]
+            pixels = as_display(values) if dtype == np.uint8 else values
+            yield pixels.astype(dtype.newbyteorder(">")).tobytes()
 
 
 def _sum(pieces: Iterable[bytes]) -> int:
@@ -209,23 +206,23 @@ def _ascii(value: str | int | float | bool) -> str | int | float | bool:
     return "".join(c if " " <= c <= "~" else "?" for c in value)
 
 
-def _cards(stack: _Stack, run: RunFacts) -> Iterator[_Card]:
-    frame = stack.frame
+def _cards(facts: StackFacts, sky: SkyMap | None, run: RunFacts) -> Iterator[_Card]:
+    frame = facts.last
     yield "IMAGETYP", "Light Stack", "kind of picture"
     yield "ROWORDER", "TOP-DOWN", "first row is the top"
     if frame.target:
         yield "OBJECT", frame.target, "what was pointed at"
-    yield from _times(stack)
-    yield "STACKCNT", stack.facts.stacked, "frames in the stack"
+    yield from _times(facts)
+    yield "STACKCNT", facts.frames, "frames in the stack"
     if frame.exposure_s is not None:
         yield "EXPTIME", frame.exposure_s, "[s] of one frame"
-    if stack.exposure_s is not None:
-        yield "TOTALEXP", stack.exposure_s, "[s] of all frames together"
+    if facts.exposure_s is not None:
+        yield "TOTALEXP", facts.exposure_s, "[s] of all frames together"
     for key in _OF_THE_CAMERA:
         if key in frame.header and not _is_nan(frame.header[key]):
             yield key, frame.header[key], "of the last frame"
-    if stack.facts.sky is not None:
-        for key, value in stack.facts.sky.cards().items():
+    if sky is not None:
+        for key, value in sky.cards().items():
             yield key, value, ""
     # Addresses can be longer than a card, and leave no room for words.
     yield "LONGSTRN", "OGIP 1.0", "long texts go on in CONTINUE"
@@ -242,12 +239,12 @@ def _cards(stack: _Stack, run: RunFacts) -> Iterator[_Card]:
     yield "STRWHITE", run.stretch.white_sigma, "[sigma] stretch: white above black"
 
 
-def _times(stack: _Stack) -> Iterator[_Card]:
-    if stack.begun is not None:
+def _times(facts: StackFacts) -> Iterator[_Card]:
+    if facts.begun is not None:
         yield "TIMESYS", "UTC", "time scale"
-        yield "DATE-OBS", _iso(stack.begun), "[UTC] time of the first frame"
-    if stack.frame.time is not None:
-        end = stack.frame.time + timedelta(seconds=stack.frame.exposure_s or 0)
+        yield "DATE-OBS", _iso(facts.begun), "[UTC] time of the first frame"
+    if facts.last.time is not None:
+        end = facts.last.time + timedelta(seconds=facts.last.exposure_s or 0)
         yield "DATE-END", _iso(end), "[UTC] end of the last frame"
 
 

@@ -54,8 +54,8 @@ class LastFrame:
     @property
     def single(self) -> tuple[Frame, Motion] | None:
         """The one frame that was added to the stack, and where the stack's places lie in it; None without a stack."""
-        single, stacked = self.result.single, self.result.stacked
-        return (single, stacked.motion) if single is not None and stacked is not None else None
+        stacked = self.result.stacked
+        return (self.result.frame, stacked.motion) if stacked is not None else None
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ class Live(Sink):
     def _stacked_view(self, result: FrameResult, stretch: Stretch) -> View:
         if stretch == self.controls.initial.stretch or not result.frame.linear:
             return result.view
-        return shown_view(result.frame, stretch)
+        return shown_view(result.picture(), stretch)
 
     def _keep_card(self, sighting: Sighting, view: View, facts: FrameFacts) -> None:
         card = self._cards.get(sighting.id)

@@ -13,7 +13,7 @@ from edgegal.device.catalogue import Catalogue, read_catalogue
 from edgegal.device.locating import Locator
 from edgegal.device.pipeline import FrameResult, StageTimes
 from edgegal.device.registration import Motion
-from edgegal.device.stacking import Stacked
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.device.tracking import Sighting
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
@@ -51,9 +51,11 @@ def result(
 ) -> FrameResult:
     frame = Frame(np.zeros((100, 200), np.float32), "sky", header=header)
     view = np.zeros((100, 200, 3), np.uint8)
-    stack = Stacked(frame, motion or Motion.none(), carried, stacked, 0.0) if stacked else None
+    stack = Stack(frame.pixels.shape, None)
+    stack.add(frame, Motion.none())
+    pushed = Stacked(stack, motion or Motion.none(), carried, stacked, 0.0) if stacked else None
     return FrameResult(
-        frame, view, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes(), stacked=stack, dropped=3
+        frame, view, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes(), stacked=pushed, dropped=3
     )
 
 

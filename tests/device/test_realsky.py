@@ -123,7 +123,7 @@ def test_m27_comes_out_of_the_noise_in_its_colours(shared: Shared) -> None:
     frames = frames_of(shared("frames_m27_asi224mc"))
     stack = LiveStack(8)
     for frame in frames:
-        stacked = stack.push(frame).frame
+        stacked = stack.push(frame).stack.picture()
     single = debayer(frames[0].pixels, frames[0].bayer or "RGGB")
     assert measure_sky(stacked.pixels).sigma < measure_sky(single).sigma / 1.8
     pixels, sky = stacked.pixels, np.array(measure_sky(stacked.pixels).level)
@@ -148,13 +148,13 @@ def test_the_noise_of_m27_falls_as_the_root_of_its_frames_within_a_tenth(shared:
     inner = np.s_[60:-60, 60:-60]
     single = []
     for frame in frames:
-        stacked = stack.push(frame).frame.pixels[inner]
-        single.append(one.push(frame).frame.pixels[inner])
+        stacked = stack.push(frame).stack.picture().pixels[inner]
+        single.append(one.push(frame).stack.picture().pixels[inner])
     # Stars too faint to see are in one frame and in the stack alike: differences of frames are free of them.
     pairs = [high_pass_noise(a - b) / np.sqrt(2) for i, a in enumerate(single) for b in single[:i]]
     noise = np.sqrt(np.mean(np.square(pairs)))
     # Spread of five values: half of the pixels lie below 0.839 of the mean of its square (chi-square, 4 degrees).
-    claimed = np.sqrt(np.nanmedian(stack.noise[inner] ** 2) / 0.839)
+    claimed = np.sqrt(np.nanmedian(stack.stack.noise[inner] ** 2) / 0.839)
     assert noise / claimed == pytest.approx(np.sqrt(len(frames)), rel=0.05)
     rest = [high_pass_noise(stacked - s) for s in single]
     # A frame less the mean it is in has lost its own share: the noise that is left tells that of the mean.
@@ -193,9 +193,9 @@ def test_eighteen_real_jpegs_stack_although_the_field_rotates(shared: Shared) ->
     assert [Path(f.source).stem[-2:] for f in frames] == [f"{i:02d}" for i in range(18)]
     stack = LiveStack(18)
     for frame in frames:
-        stacked = stack.push(frame).frame
+        stacked = stack.push(frame).stack.picture()
     assert stacked.pixels.dtype == np.uint8
-    assert stack.coverage.max() == 18
+    assert stack.stack.coverage.max() == 18
     # Half a degree in a minute and a half, as the site and the field of the log have it.
     motion = stack.push(frames[-1]).motion
     assert motion.stars > 20

@@ -3,12 +3,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from edgegal.device.stacking import LiveStack
-from edgegal.device.stars import measure_field
+from edgegal.device.stars import Field, measure_field
 from edgegal.errors import FrameError
 from edgegal.frames import BayerPattern, Frame
-from edgegal.preprocess import measure_sky
+from edgegal.preprocess import Stretch, measure_sky, stretch_linear
 from edgegal.sky import Night, draw_stars
 
 
@@ -24,12 +25,17 @@ def noiseless(index: int) -> np.ndarray:
     return 800 + 20 * cv2.warpAffine(dark.scene.light, shift, (dark.width, dark.height), flags=cv2.INTER_LINEAR)
 
 
+def pictured(stack: LiveStack, frame: Frame, field: Field | None = None) -> Frame:
+    """What the stack is with one more frame."""
+    return stack.push(frame, field).stack.picture()
+
+
 def test_noise_falls_with_the_root_of_the_frames() -> None:
     stack = LiveStack(16)
     frames = list(night(9))
     single = measure_sky(frames[0].pixels).sigma
     for frame in frames:
-        stacked = stack.push(frame).frame
+        stacked = pictured(stack, frame)
     # Interpolation between pixels smooths a little more.
     assert single / 4.5 < measure_sky(stacked.pixels).sigma < single / 2.6
 
@@ -38,7 +44,7 @@ def test_stars_stay_as_sharp_and_as_bright_as_in_the_first_frame() -> None:
     stack = LiveStack(16)
     frames = list(night(6))
     for frame in frames:
-        stacked = stack.push(frame).frame
+        stacked = pictured(stack, frame)
     sky = np.median(frames[0].pixels)
     bright = (frames[0].pixels > sky + 1000) & (frames[0].pixels < 60000)
     assert bright.sum() > 50
@@ -52,7 +58,7 @@ def test_a_still_field_is_the_plain_mean() -> None:
     pixels = [(light + rng.normal(0, 2, light.shape)).astype(np.float32) for _ in range(4)]
     stack = LiveStack(10)
     for p in pixels:
-        stacked = stack.push(Frame(p, "still")).frame
+        stacked = pictured(stack, Frame(p, "still"))
     # A shift measured as a hundredth of a pixel moves the steepest star flanks a little.
     difference = np.abs(stacked.pixels - np.mean(pixels, axis=0))
     assert np.quantile(difference, 0.99) < 1.5
@@ -61,8 +67,8 @@ def test_a_still_field_is_the_plain_mean() -> None:
 def test_what_later_frames_did_not_cover_keeps_what_it_had() -> None:
     stack = LiveStack(16)
     for frame in night(6):
-        stacked = stack.push(frame).frame
-    coverage = stack.coverage
+        stacked = pictured(stack, frame)
+    coverage = stack.stack.coverage
     assert np.isfinite(stacked.pixels).all()
     # The field drifts right and up: its left columns are covered by all, its last ones by the first frame alone.
     assert coverage[120, 20] == pytest.approx(6)
@@ -80,8 +86,8 @@ def test_the_mean_forgets_beyond_its_depth() -> None:
         pixels = frame.pixels + rng.normal(0, 20, frame.pixels.shape).astype(np.float32)
         # As slow as a comet: less in one frame than the noise would let pass.
         pixels[100:110, 150:160] += 20 * i
-        stacked = stack.push(replace(frame, pixels=pixels)).frame
-    assert stack.coverage.max() == pytest.approx(3)
+        stacked = pictured(stack, replace(frame, pixels=pixels))
+    assert stack.stack.coverage.max() == pytest.approx(3)
     gone = np.median((pixels - stacked.pixels)[100:110, 150:160])
     # A mean that forgets a third with each frame lags two steps behind; one of all frames would lag 6.5.
     assert gone == pytest.approx(2 * 20, abs=10)
@@ -90,8 +96,8 @@ def test_the_mean_forgets_beyond_its_depth() -> None:
 def test_a_brighter_sky_leaves_neither_a_step_nor_a_hole() -> None:
     stack = LiveStack(None)
     for i, frame in enumerate(night(6)):
-        stacked = stack.push(replace(frame, pixels=frame.pixels.astype(np.float32) + (700 if i >= 3 else 0))).frame
-    assert stack.coverage.max() == 6
+        stacked = pictured(stack, replace(frame, pixels=frame.pixels + np.float32(700 if i >= 3 else 0)))
+    assert stack.stack.coverage.max() == 6
     middle, edge = stacked.pixels[40:-40, 40:-40], stacked.pixels[40:-40, -6:]
     assert np.median(middle) == pytest.approx(np.median(edge), rel=0.02)
 
@@ -108,11 +114,12 @@ def test_satellites_do_not_show_whichever_frames_they_cross(passes: tuple[int, .
     frames = list(night(9))
     crossed, clean = LiveStack(None), LiveStack(None)
     for frame in frames:
-        with_satellites = crossed.push(streak(frame, 60 + 15 * frame.index) if frame.index in passes else frame).frame
-        without = clean.push(frame).frame
+        spoilt = streak(frame, 60 + 15 * frame.index) if frame.index in passes else frame
+        with_satellites = pictured(crossed, spoilt)
+        without = pictured(clean, frame)
     rows = np.r_[55:215]
     difference = np.abs(with_satellites.pixels - without.pixels)[rows].mean(axis=2)
-    noise = float(np.nanmedian(clean.noise))
+    noise = float(np.nanmedian(clean.stack.noise))
     # One frame less is a noise of its own.
     assert np.quantile(difference, 0.99) < 3 * noise
     assert np.median(with_satellites.pixels[rows]) == pytest.approx(np.median(without.pixels[rows]), abs=noise)
@@ -127,7 +134,7 @@ def test_a_cosmic_ray_does_not_show() -> None:
         push = stack.push(replace(frame, pixels=pixels))
         if frame.index == 4:
             assert 4 / pixels[..., 0].size <= push.left_out < 0.002
-    assert push.frame.pixels[116:126, 140:152].max() < 3000
+    assert push.stack.picture().pixels[116:126, 140:152].max() < 3000
 
 
 def test_light_that_stays_is_let_in() -> None:
@@ -137,7 +144,7 @@ def test_light_that_stays_is_let_in() -> None:
         pixels = frame.pixels.astype(np.float32)
         if i >= 6:
             pixels[100:104, 100:104] += 5000
-        stacked = stack.push(replace(frame, pixels=pixels)).frame
+        stacked = pictured(stack, replace(frame, pixels=pixels))
     assert (stacked.pixels - frame.pixels)[101:103, 101:103].mean() > 1000
 
 
@@ -156,12 +163,12 @@ def test_noise_falls_as_the_root_of_the_frames_within_a_tenth_and_the_stack_know
         if bayer:
             light, real = (replace(f, pixels=f.pixels[..., 1].astype(np.float32), bayer=bayer) for f in (light, real))
         field = measure_field(light)
-        moved = noisy_one.push(real, field).frame.pixels - quiet_one.push(light, field).frame.pixels
-        stacked = noisy.push(real, field).frame.pixels - quiet.push(light, field).frame.pixels
+        moved = pictured(noisy_one, real, field).pixels - pictured(quiet_one, light, field).pixels
+        stacked = pictured(noisy, real, field).pixels - pictured(quiet, light, field).pixels
         single.append(spread(moved.mean(axis=2)[inner]))
     noise = spread(stacked.mean(axis=2)[inner])
     assert np.sqrt(np.mean(np.square(single))) / noise == pytest.approx(3, rel=0.1)
-    assert np.nanmedian(noisy.noise[inner]) == pytest.approx(noise, rel=0.1)
+    assert np.nanmedian(noisy.stack.noise[inner]) == pytest.approx(noise, rel=0.1)
 
 
 def spread(values: np.ndarray) -> float:
@@ -173,7 +180,7 @@ def test_a_dead_pixel_is_filled_by_frames_that_saw_its_sky() -> None:
     for frame in night(5):
         pixels = frame.pixels.astype(np.float32)
         pixels[100, 150] = np.nan
-        stacked = stack.push(replace(frame, pixels=pixels)).frame
+        stacked = pictured(stack, replace(frame, pixels=pixels))
         if frame.index == 0:
             assert np.isnan(stacked.pixels[100, 150]).all()
     assert np.isfinite(stacked.pixels).all()
@@ -183,7 +190,7 @@ def test_bayer_frames_are_stacked_in_colour() -> None:
     raw = [replace(f, pixels=f.pixels[..., 1], bayer="RGGB") for f in night(2)]
     stack = LiveStack(4)
     for frame in raw:
-        stacked = stack.push(frame).frame
+        stacked = pictured(stack, frame)
     assert stacked.pixels.shape == (256, 320, 3)
     assert stacked.bayer is None
 
@@ -192,7 +199,7 @@ def test_display_pictures_stack_to_display_pictures() -> None:
     stack = LiveStack(4)
     for frame in night(3):
         picture = np.clip(frame.pixels / 40, 0, 255).astype(np.uint8)
-        stacked = stack.push(replace(frame, pixels=picture, linear=False)).frame
+        stacked = pictured(stack, replace(frame, pixels=picture, linear=False))
     assert stacked.pixels.dtype == np.uint8
     assert not stacked.linear
     assert stacked.index == 2
@@ -205,9 +212,51 @@ def test_a_cloud_is_refused_and_leaves_the_stack_alone() -> None:
     cloud = replace(frames[1], pixels=np.random.default_rng(0).normal(900, 20, frames[1].pixels.shape))
     with pytest.raises(FrameError, match="does not register"):
         stack.push(cloud)
-    assert stack.coverage.max() == 1
+    assert stack.stack.coverage.max() == 1
     stack.push(frames[2])
-    assert stack.coverage.max() == 2
+    assert stack.stack.coverage.max() == 2
+
+
+@pytest.mark.parametrize("bayer", [None, "RGGB"])
+def test_a_stack_seen_in_strips_is_its_picture(bayer: BayerPattern | None) -> None:
+    stack = LiveStack(8)
+    for frame in night(4):
+        raw = frame.pixels[..., 1] if bayer else frame.pixels
+        push = stack.push(replace(frame, pixels=raw.astype(np.float32), bayer=bayer))
+    picture = push.stack.picture().pixels
+    assert_array_equal(stretch_linear(push.stack, Stretch()), stretch_linear(picture, Stretch()))
+    assert measure_sky(push.stack) == measure_sky(picture)
+
+
+def test_a_picture_of_a_stack_is_not_changed_by_the_next_frame() -> None:
+    stack = LiveStack(8)
+    frames = list(night(3))
+    stack.push(frames[0])
+    before = stack.push(frames[1]).stack.picture()
+    kept = before.pixels.copy()
+    stack.push(frames[2])
+    assert_array_equal(before.pixels, kept)
+
+
+def test_a_stack_knows_when_it_was_begun_and_how_long_it_is_exposed() -> None:
+    stack = LiveStack(2)
+    frames = list(night(3))
+    for frame in frames:
+        stack.push(replace(frame, exposure_s=10))
+    with stack.stack.held() as facts:
+        assert (facts.frames, facts.begun, facts.exposure_s) == (3, frames[0].time, 30)
+        assert (facts.last.time, facts.last.size) == (frames[2].time, frames[2].size)
+    stack.push(replace(frames[2], exposure_s=None))
+    with stack.stack.held() as facts:
+        assert facts.exposure_s is None
+
+
+def test_the_stack_before_still_has_its_picture() -> None:
+    stack = LiveStack(8)
+    first = stack.push(next(iter(night(1)))).stack
+    small = next(iter(Night(seed=1, width=300, height=260, frames=1)))
+    assert stack.push(small).stack is not first
+    assert first.picture().size == (320, 256)
 
 
 def test_the_stack_starts_anew_where_the_telescope_now_points() -> None:
@@ -218,17 +267,17 @@ def test_the_stack_starts_anew_where_the_telescope_now_points() -> None:
     for frame in elsewhere[:2]:
         with pytest.raises(FrameError):
             stack.push(frame)
-    stacked = stack.push(elsewhere[2]).frame
+    stacked = pictured(stack, elsewhere[2])
     np.testing.assert_allclose(stacked.pixels, elsewhere[2].pixels)
     stack.push(elsewhere[3])
-    assert stack.coverage.max() == 2
+    assert stack.stack.coverage.max() == 2
 
 
 def test_frames_of_a_new_size_start_a_new_stack() -> None:
     stack = LiveStack(8)
     stack.push(next(iter(night(1))))
     small = next(iter(Night(seed=1, width=300, height=260, frames=1)))
-    assert stack.push(small).frame.size == (300, 260)
+    assert pictured(stack, small).size == (300, 260)
 
 
 def test_a_stack_of_nothing_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Stacked FITS files before the judge of the format, fitsverify."""
 
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgegal.device.pipeline import FrameResult, StageTimes
 from edgegal.device.registration import Motion
 from edgegal.device.sinks.facts import FrameFacts, RunFacts
 from edgegal.device.sinks.stacked import StackedFits
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.frames import Frame
 from edgegal.preprocess import Stretch
 
@@ -33,8 +35,8 @@ WCS = {
 def test_the_judge_finds_neither_error_nor_warning(tmp_path: Path, colour: bool, dtype: type) -> None:
     rng = np.random.default_rng(1)
     sky = SkyMap(WCS).seen_by(Motion.none())
-    facts = iter(FrameFacts(sky=sky, stacked=n) for n in (1, 2, 3))
-    sink = StackedFits(tmp_path, RUN, lambda result: next(facts))
+    sink = StackedFits(tmp_path, RUN, lambda result: FrameFacts(sky=sky))
+    stack = Stack((30, 40, 3) if colour else (30, 40), None)
     for i in range(3):
         pixels = rng.integers(0, 255, (30, 40, 3) if colour else (30, 40)).astype(dtype)
         if dtype is np.float32:
@@ -50,8 +52,9 @@ def test_the_judge_finds_neither_error_nor_warning(tmp_path: Path, colour: bool,
             target="M 51 – Whirlpool",
             header=header,
         )
-        view = np.zeros((30, 40, 3), np.uint8)
-        sink.write(FrameResult(frame, view, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes()), (), ())
+        stack.add(frame, Motion.none())
+        result = FrameResult(frame, frame.pixels, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes())
+        sink.write(replace(result, stacked=Stacked(stack, Motion.none(), None, i + 1, 0.0)), (), ())
     sink.close(())
     (path,) = tmp_path.glob("*.fits")
     done = subprocess.run(["fitsverify", str(path)], capture_output=True, text=True, check=False)

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from edgegal.detections import Detections
 from edgegal.device.astrometry import SkyMap
 from edgegal.device.pipeline import FrameResult, StageTimes
+from edgegal.device.registration import Motion
 from edgegal.device.sinks.facts import FrameFacts, RunFacts, nothing_known
 from edgegal.device.sinks.stacked import StackedFits
 from edgegal.device.sources.fits import read_fits
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.frames import Frame
 from edgegal.preprocess import Stretch
 
@@ -32,6 +35,7 @@ class Stacking:
         self.shape = (30, 40, 3) if colour else (30, 40)
         self.linear = linear
         self.index = 0
+        self.stack = Stack(self.shape, None)
         self.facts: dict[int, FrameFacts] = {}
 
     def __call__(self, result: FrameResult) -> FrameFacts:
@@ -52,10 +56,13 @@ class Stacking:
             target="M 51",
             header={"GAIN": 120.0, "INSTRUME": "ASI462MC", "CCD-TEMP": float("nan"), "CHECKSUM": "old"},
         )
-        self.facts[self.index] = FrameFacts(stacked=stacked, **facts)
+        self.facts[self.index] = FrameFacts(**facts)
         self.index += 1
-        view = np.zeros((30, 40, 3), np.uint8)
-        sink.write(FrameResult(frame, view, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes()), (), ())
+        if stacked == 1:
+            self.stack = Stack(frame.pixels.shape, None)
+        self.stack.add(frame, Motion.none())
+        result = FrameResult(frame, frame.pixels, Detections.empty(), np.zeros((0, 0), np.float32), StageTimes())
+        sink.write(replace(result, stacked=Stacked(self.stack, Motion.none(), None, stacked, 0.0)), (), ())
         return frame
 
 

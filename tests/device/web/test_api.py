@@ -19,7 +19,7 @@ from edgegal.device.controls import Controls, Thresholds
 from edgegal.device.health import Concern, Health, HealthReport, Reading, Throttling
 from edgegal.device.pipeline import Pipeline
 from edgegal.device.registration import Motion
-from edgegal.device.stacking import Stacked
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.device.tracking import Sighting
 from edgegal.device.web import Live, open_page
 from edgegal.device.web import state as documents
@@ -48,7 +48,9 @@ def running(pipeline: Pipeline, on_false: Callable[[int], None] | None = None) -
     live = Live("sky", Controls(thresholds=Thresholds(0.3, 0.5)), report, on_false, shared_s=0)
     pixels = np.random.default_rng(1).normal(1000, 20, (120, 160)).astype(np.float32)
     result = pipeline(Frame(pixels, "a.fits"))
-    result = replace(result, single=result.frame, stacked=Stacked(result.frame, Motion.shift(3, 4), None, 1, 0.0))
+    stack = Stack(pixels.shape, None)
+    stack.add(result.frame, Motion.none())
+    result = replace(result, stacked=Stacked(stack, Motion.shift(3, 4), None, 1, 0.0))
     here, gone = (
         Sighting(number, (20.0, 30.0, 60.0, 70.0), 0.9, {"spiral": 0.8, "round": 0.2}, 1, 1, 0, 0, None, None)
         for number in (2, 1)

@@ -14,7 +14,7 @@ from edgegal.device.registration import Motion
 from edgegal.device.session import Summary
 from edgegal.device.sinks import annotate
 from edgegal.device.sinks.facts import FrameFacts
-from edgegal.device.stacking import Stacked
+from edgegal.device.stacking import Stack, Stacked
 from edgegal.device.tracking import Sighting
 from edgegal.device.web import Live, pictures
 from edgegal.frames import Frame, View
@@ -208,8 +208,8 @@ def test_the_dials_change_what_is_shown_and_not_what_the_networks_saw(linear: Fr
 
 def test_the_last_frame_stands_beside_its_stack_with_the_boxes_where_it_has_them(results: list[FrameResult]) -> None:
     shown = Live("sky", shared_s=0)
-    stacked = Stacked(results[0].frame, Motion.shift(30, 10), None, 2, 0.0)
-    both = replace(results[0], single=results[1].frame, stacked=stacked)
+    stack = Stack(results[0].frame.pixels.shape, None)
+    both = replace(results[0], frame=results[1].frame, stacked=Stacked(stack, Motion.shift(30, 10), None, 2, 0.0))
     shown.write(both, (sighting(1, 20, 40, 60, 80),), ())
     assert decoded(shown.picture(boxes=False)).mean() == pytest.approx(10, abs=2)
     assert decoded(shown.picture(single=True, boxes=False)).mean() == pytest.approx(40, abs=2)
