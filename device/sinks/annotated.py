@@ -65,7 +65,7 @@ class AnnotatedPictures(Sink):
             picture = annotate(result.view, seen)
             # In place: another copy of a large frame is a lot of memory.
             _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR, picture))
-            write_whole(self.folder / _name(result.frame, bool(seen)), encoded.tobytes())
+            write_whole(self.folder / _name(result.frame, bool(seen)), [encoded.data])
             self._pace.done()
             self._shown.update(s.id for s in seen)
         self._shown.difference_update(s.id for s in ended)
