@@ -47,6 +47,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # With oneDNN, TensorFlow 2.21 can corrupt its heap in the gradient of a strided 1x1 convolution.
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start a hundred interpreters: what one has compiled the next need not.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(1) interpreter, $(2) environment, $(3) extras, $(4) pins. The build backend comes first and pinned, so that nothing
 # is fetched outside the pins.
@@ -84,7 +86,7 @@ lint: .venv/.installed
 	rm -rf build/typing && mkdir -p build/typing/edgegal
 	ln -s $(foreach path,$(wildcard edgegal/*),$(CURDIR)/$(path)) build/typing/edgegal/
 	ln -s $(foreach path,tuner export benchmarks device,$(CURDIR)/$(path)) build/typing/edgegal/
-	MYPYPATH=build/typing .venv/bin/mypy -p edgegal
+	MYPYPATH=build/typing .venv/bin/mypy --num-workers 2 -p edgegal
 
 # -v against the -q of pyproject.toml gives the closing line with the counts; -rs says what was skipped and why.
 test-host: .venv/.installed

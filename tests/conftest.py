@@ -4,6 +4,7 @@ import ast
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +21,16 @@ _LEFT_OUT = pytest.StashKey[list[str]]()
 def _warnings_are_heard() -> None:
     """Libraries of the host turn the root logger down for the whole process; no test may depend on who came before."""
     logging.getLogger().setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="module")
+def eagerly() -> Iterator[None]:
+    """Train step by step: tracing takes longer than the few steps of a test that is not about the steps."""
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,5 @@
 """The command line as a person meets it: real processes, exit codes, one clear line."""
 
-import json
 import os
 import subprocess
 import sys
@@ -82,11 +81,3 @@ def test_bad_input_gets_one_clear_line_and_leaves_nothing(words: list[str], code
 def test_an_error_shows_its_traceback_when_asked(folder: Path) -> None:
     done = edgegal("bundle", "info", "absent", cwd=folder, EDGEGAL_DEBUG="1")
     assert "Traceback" in done.stderr
-
-
-def test_the_doctors_document_is_json_on_stdout(tmp_path: Path) -> None:
-    done = edgegal("doctor", "--json", cwd=tmp_path)
-    document = json.loads(done.stdout)
-    assert document["can_infer"] is (done.returncode == 0)
-    assert {f["topic"] for f in document["findings"]} == {"software", "system", "accelerator", "camera", "runtime"}
-    assert all(f["mend"] for f in document["findings"] if f["state"] == "trouble")

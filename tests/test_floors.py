@@ -104,11 +104,13 @@ def _imports_by_name(call: ast.Call) -> bool:
     return name in ("import_module", "__import__") and bool(call.args) and isinstance(call.args[0], ast.Constant)
 
 
+@pytest.mark.host
 def test_every_module_stands_on_a_floor() -> None:
     known = CORE | set(ABOVE) | TOP | {"edgegal"}
     assert {floor(m) for m in MODULES} <= known
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> None:
     here = floor(module)
@@ -119,6 +121,7 @@ def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> Non
     assert wanted <= allowed
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("module", [m for m in MODULES if floor(m) in DEVICE_PATH])
 def test_the_device_path_names_no_heavy_package(module: str) -> None:
     wanted = {name.split(".")[0] for name in imports(MODULES[module])}
@@ -126,11 +129,13 @@ def test_the_device_path_names_no_heavy_package(module: str) -> None:
     assert wanted & HEAVY <= excused
 
 
+@pytest.mark.host
 def test_every_exception_is_needed() -> None:
     for module, package in EXCEPTIONS:
         assert package in {name.split(".")[0] for name in imports(MODULES[module])}
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("module", [m for m in MODULES if floor(m) == "cli"])
 def test_a_verb_imports_its_work_only_when_called(module: str) -> None:
     outside = {
@@ -189,8 +194,7 @@ VERBS = {
     "version": ["--version"],
     "bundle": ["bundle", "info"],
     "run": ["run", "sky.png", "--bundle", "galaxies", "--out", "out"],
-    "bench": ["bench", "galaxies", "--samples", "2", "--seconds", "0", "--frames", "1", "--out", "out"],
-    "doctor": ["doctor", "--json"],
+    "bench": ["bench", "galaxies", "--precision", "int8", "--samples", "2", "--seconds", "0", "--frames", "1"],
     "service": ["service", "--help"],
     "calibrate": ["calibrate", "--help"],
     "flash": ["flash", "--boot", "boot", "--hostname", "scope", "--user", "me", "--ssh-key", "key.pub", "--dry-run"],
@@ -202,6 +206,17 @@ VERBS = {
 def test_a_verb_of_the_device_path_runs_and_loads_nothing_heavy(verb: str, folder: Path) -> None:
     done, loaded = run_verb(VERBS[verb], folder)
     assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "edgegal" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_doctor_prints_one_document_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    done, loaded = run_verb(["doctor", "--json"], tmp_path)
+    document = json.loads(done.stdout)
+    assert document["can_infer"] is (done.returncode == 0) is True
+    assert {f["topic"] for f in document["findings"]} == {"software", "system", "accelerator", "camera", "runtime"}
+    assert all(f["mend"] for f in document["findings"] if f["state"] == "trouble")
     assert "Traceback" not in done.stderr
     assert "edgegal" in loaded
     assert not loaded & HEAVY

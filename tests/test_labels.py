@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegal.errors import InputError
@@ -143,6 +143,7 @@ def test_no_map_is_an_error_and_not_a_guess():
 
 
 @pytest.mark.parametrize(("source", "target"), MAPPED)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_relabelling_is_the_map_applied_one_by_one(source, target, data):
     old, new = scheme(source), scheme(target)
@@ -160,6 +161,7 @@ def probabilities(classes: int) -> st.SearchStrategy[np.ndarray]:
 
 
 @pytest.mark.parametrize(("source", "target"), MAPPED)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_projected_probabilities_keep_the_mass_and_its_ratios(source, target, data):
     old, new = scheme(source), scheme(target)

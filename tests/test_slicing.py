@@ -88,7 +88,7 @@ def expect_each_once(found, truth, least_iou=0.6):
 
 
 @pytest.mark.parametrize("merge", MERGES)
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(scenes(400, 300), st.integers(32, 56), st.integers(0, 99))
 @example((1, 1, []), 32, 0)
 @example((65, 64, [(40, 10, 65, 30)]), 32, 0)
@@ -112,7 +112,7 @@ def test_frames_of_cameras_too(merge, scene, seed):
     expect_each_once(detect_sliced(view, Seer(truth, view, slicing, seed), slicing), truth)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.integers(257, 900), st.floats(8, 300), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.integers(0, 99))
 def test_a_galaxy_on_the_crossing_of_two_seams_is_found_once(extent, side, across, down, seed):
     """Where four tiles meet, as far off it as the galaxy reaches."""

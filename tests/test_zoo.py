@@ -100,8 +100,9 @@ def test_every_variant_runs_here_as_what_it_claims_to_be(shipped, runtime, preci
     classifier = open_classifier(shipped, runtime, precision, threads)
     for network in (detector, classifier):
         assert precision in network.runtime.executed_precision().split("+")
-    view = np.random.default_rng(0).integers(0, 40, (300, 300, 3)).astype(np.uint8)
+    view = np.random.default_rng(0).integers(0, 40, (160, 160, 3)).astype(np.uint8)
     found = detector.detect(view, score_threshold=0.01)
+    assert len(found)
     probabilities = classifier(galaxy_crops(view, found, classifier.stage))
     assert probabilities.shape == (len(found), len(classifier.stage.labels))
     assert np.isfinite(probabilities).all()

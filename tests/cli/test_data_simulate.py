@@ -11,6 +11,8 @@ from edgegal.cli.data import app
 from edgegal.data.skies.telescopes import telescope, telescope_names
 from edgegal.errors import InputError
 
+pytestmark = pytest.mark.host
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "simulate-a-telescope.md"
 
 

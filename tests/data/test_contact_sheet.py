@@ -8,6 +8,8 @@ from edgegal.data import PictureSet, open_dataset
 from edgegal.data.contact_sheet import contact_sheet, write_png
 from edgegal.errors import DatasetError, InputError
 
+pytestmark = pytest.mark.host
+
 COLOURS = {"edge-on": (200, 30, 30), "spiral": (30, 30, 200)}
 
 

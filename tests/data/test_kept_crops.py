@@ -12,6 +12,8 @@ from edgegal.data import open_dataset
 from edgegal.errors import DatasetError
 from edgegal.labels import UNLABELLED
 
+pytestmark = pytest.mark.host
+
 
 def put(folder: Path, name: str, **facts: Any) -> Path:
     """A picture, and what a run wrote of it."""

@@ -2,11 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgegal.data import Leak, PictureSet, leaks, without_leaks
 from edgegal.data.leakage import comparable
 from edgegal.data.stores import FolderStore
 from edgegal.labels import SCHEMES
+
+pytestmark = pytest.mark.host
 
 
 def rows(name: str, *entries: tuple[str, str, str]) -> PictureSet:

@@ -2,8 +2,11 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from edgegal.data.pairs import blended_pairs
+
+pytestmark = pytest.mark.host
 
 SIDE = 64
 

@@ -13,6 +13,8 @@ from edgegal.data.tables import read_csv, read_folder
 from edgegal.errors import DatasetError
 from edgegal.labels import SCHEMES, UNLABELLED, LabelScheme
 
+pytestmark = pytest.mark.host
+
 GZ2 = SCHEMES["gz2-5class"]
 GZ1 = SCHEMES["gz1-6class"]
 

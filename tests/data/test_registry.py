@@ -8,6 +8,8 @@ from edgegal.data import DATASETS, leaks, open_dataset, shared_root, without_lea
 from edgegal.data.summary import NO_LABEL, counts, list_datasets, summarise
 from edgegal.errors import DatasetError, InputError
 
+pytestmark = pytest.mark.host
+
 realsky = [
     pytest.mark.realsky,
     pytest.mark.skipif(

@@ -11,6 +11,8 @@ from edgegal.errors import InputError
 from edgegal.frames import Frame
 from edgegal.sky import KINDS, Night
 
+pytestmark = pytest.mark.host
+
 NIGHT = Night(seed=4, width=240, height=160, frames=2, galaxies=6, stars=10)
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from edgegal.data.splits import SPLITS, Shares, assign_splits, read_split, split_digest, write_split
 from edgegal.errors import DatasetError, InputError
 
+pytestmark = pytest.mark.host
+
 shares = st.tuples(*[st.floats(0, 100)] * 3).filter(lambda parts: sum(parts) > 1e-3).map(lambda parts: Shares(*parts))
 tables = st.dictionaries(st.text(max_size=6), st.tuples(st.integers(-1, 3), st.integers(1, 3)), max_size=60)
 

@@ -19,6 +19,8 @@ from edgegal.data.votes import (
 from edgegal.errors import InputError
 from edgegal.labels import UNLABELLED, relabel, scheme
 
+pytestmark = pytest.mark.host
+
 
 def votes(*rows: dict[str, float]) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """Columns of all 37 answers, 0 unless given; ``1.1`` for ``Class1.1``."""

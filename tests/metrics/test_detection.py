@@ -69,6 +69,7 @@ def test_boxes_outside_the_sides_asked_for_count_neither_way() -> None:
     assert metrics.match_picture(found, truth, sides=(8, 20)).counted.all()
 
 
+@settings(max_examples=40)
 @given(PAIRS)
 def test_all_classes_at_once_are_the_classes_one_by_one(pairs: list[tuple[Detections, Detections]]) -> None:
     for found, truth in pairs:
@@ -81,6 +82,7 @@ def test_all_classes_at_once_are_the_classes_one_by_one(pairs: list[tuple[Detect
             np.testing.assert_array_equal(together.truth_scores(column), scores)
 
 
+@settings(max_examples=40)
 @given(PAIRS, st.integers(0, 7))
 def test_the_best_of_a_match_are_the_match_of_the_best(pairs: list[tuple[Detections, Detections]], limit: int) -> None:
     for found, truth in pairs:
@@ -88,6 +90,7 @@ def test_the_best_of_a_match_are_the_match_of_the_best(pairs: list[tuple[Detecti
         np.testing.assert_array_equal(metrics.match_picture(found, truth, (0.3, 0.7)).best(limit).taken, few.taken)
 
 
+@settings(max_examples=40)
 @given(PAIRS, st.lists(st.integers(0, 3), min_size=4, max_size=4))
 def test_weights_of_pictures_are_repeats_of_them(
     pairs: list[tuple[Detections, Detections]], repeats: list[int]
@@ -133,7 +136,7 @@ def test_without_true_boxes_precision_and_recall_are_not_numbers() -> None:
     assert np.isnan(metrics.average_recall(found, truth, 10))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS)
 def test_box_agreement_is_whole_with_oneself_and_a_share_with_another(
     pairs: list[tuple[Detections, Detections]],

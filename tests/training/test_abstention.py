@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from edgegal.metrics import Interval, answered
 from edgegal.training.abstention import SideAnswers, answers_by_side, choose_abstention, smallest_side
 
+pytestmark = pytest.mark.host
+
 
 def honest(n: int, rng: np.random.Generator, sharpness: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that are true: each label is drawn from its own row."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("eagerly")]
 
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 

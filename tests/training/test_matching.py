@@ -11,6 +11,8 @@ from edgegal.detections import iou_matrix
 from edgegal.errors import InputError
 from edgegal.training.matching import dense_targets, match
 
+pytestmark = pytest.mark.host
+
 NOTHING = np.zeros((0, 4), np.float32)
 SPEC = AnchorSpec((AnchorLevel(16, (20.0,)), AnchorLevel(32, (50.0,))))
 

@@ -1,11 +1,14 @@
 """The Pareto front, against its definition."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgegal.tuner.pareto import pareto_front
+
+pytestmark = pytest.mark.host
 
 # Few distinct values, so that ties happen.
 COSTS = st.integers(1, 3).flatmap(

@@ -19,7 +19,7 @@ from edgegal.tuner import space
 from edgegal.tuner.objective import network_cost
 from edgegal.tuner.search import Epoch, SearchResult, SearchSettings, search
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("eagerly")]
 
 # All but the first trial are proposed by the Gaussian process.
 SETTINGS = SearchSettings(trials=2, epochs=1, size=16, learning_rate=1e-3, random_trials=1, seed=3)

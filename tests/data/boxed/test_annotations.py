@@ -26,6 +26,8 @@ from edgegal.data.boxed.voc import read_voc, write_voc
 from edgegal.data.boxed.yolo import read_yolo, write_yolo
 from edgegal.errors import DatasetError, InputError
 
+pytestmark = pytest.mark.host
+
 pytest.importorskip("PIL", reason="annotated pictures need Pillow")
 
 LABELS = ("galaxy", "star cluster", "nébuleuse & <co>")

@@ -8,6 +8,8 @@ import pytest
 from edgegal.data.skies.camera import developed, expose, grey_of, grey_sigma, sky_electrons
 from edgegal.data.skies.telescopes import Telescope, telescope
 
+pytestmark = pytest.mark.host
+
 SEESTAR = telescope("seestar-s50")
 MONO = telescope("refractor-asi1600mm")
 NEWTON = telescope("newton-200-asi294")

@@ -5,6 +5,8 @@ from numpy.testing import assert_array_equal
 from edgegal.data.skies.distractors import CONTROL, KINDS, distractor_frames, draw_distractor
 from edgegal.preprocess import Stretch
 
+pytestmark = pytest.mark.host
+
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [32, 97])

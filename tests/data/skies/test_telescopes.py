@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from edgegal.data.skies.telescopes import FOLDER_VARIABLE, Telescope, read_telescope, telescope, telescope_names
 from edgegal.errors import InputError
 
+pytestmark = pytest.mark.host
+
 SHIPPED = {
     "c8-asi533",
     "dwarf-3",
