@@ -1,7 +1,8 @@
 """The live stack as FITS files with where they come from in their headers."""
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -30,7 +31,7 @@ _OF_THE_CAMERA = (
 )
 
 # Pixels brought to the order of bytes of FITS at a time: a second copy of a stack is a lot of memory.
-_PIECE_PIXELS = 1 << 18
+_PIECE_PIXELS = 1 << 15
 _FITS_BLOCK = 2880
 _WORD = 0xFFFFFFFF
 
@@ -127,12 +128,14 @@ class StackedFits(Sink):
     def _save(self, held: _Held) -> None:
         frames = held.stack.frames
         if held.written < frames:
-            write_whole(held.path, _encoded(held.stack, held.sky, self._run))
+            # Closed at once where the card is full: the stack stands still until then.
+            with closing(_encoded(held.stack, held.sky, self._run)) as pieces:
+                write_whole(held.path, pieces)
             held.written = frames
             self._pace.done()
 
 
-def _encoded(stack: Stack, sky: SkyMap | None, run: RunFacts) -> Iterator[bytes]:
+def _encoded(stack: Stack, sky: SkyMap | None, run: RunFacts) -> Generator[bytes, None, None]:
     """The file, piece by piece, which no frame changes meanwhile: a copy of the stack is a lot of memory."""
     from astropy.io import fits
 
