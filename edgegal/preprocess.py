@@ -275,33 +275,32 @@ def stretch_linear(pixels: NDArray[Any] | Strips, stretch: Stretch, sky: Sky | N
     for top in range(0, height, rows):
         planes = picture.planes(top, min(top + rows, height))
         above = [_above_black(plane, stretch, level, sky.sigma) for plane, level in zip(planes, sky.level, strict=True)]
-        grey = _stretched(above, stretch)
+        grey = _stretched(above, stretch, max(sky.sigma, _LEAST_SIGMA))
         cv2.merge(grey if len(grey) == 3 else grey * 3, view[top : top + rows])
     return view
 
 
 def _above_black(plane: NDArray[Any], stretch: Stretch, level: float, sigma: float) -> NDArray[np.float32]:
-    """Sky sigmas above black, in place where the type allows it."""
-    work = plane.dtype.type
+    """Light above black, in place where the type allows it."""
     with np.errstate(invalid="ignore", over="ignore"):
-        plane -= work(level - stretch.black_sigma * sigma)
-        plane *= work(1 / max(sigma, _LEAST_SIGMA))
+        plane -= plane.dtype.type(level - stretch.black_sigma * sigma)
         return plane.astype(np.float32, copy=False)
 
 
-def _stretched(above: Sequence[NDArray[np.float32]], stretch: Stretch) -> list[NDArray[np.uint8]]:
-    """Sigmas above black of one channel or of three, on the curve."""
+def _stretched(above: Sequence[NDArray[np.float32]], stretch: Stretch, sigma: float) -> list[NDArray[np.uint8]]:
+    """Light above black, of one channel or of three, on the curve."""
     light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
-    ceiling = np.float32(_LARGEST_SQUARED * min(stretch.soft_sigma, 1.0))
+    soft = stretch.soft_sigma * sigma
+    ceiling = np.float32(_LARGEST_SQUARED * min(soft, 1.0))
     # Not a number either where a sum of them is none.
     if not max(float(light.max()), -float(light.min())) <= ceiling:
         above = [_bounded(plane, ceiling) for plane in above]
         light = np.sum(above, axis=0)
-    scaled = np.maximum(light, np.float32(len(above) * _LEAST_LIGHT))
-    scaled *= np.float32(1 / (len(above) * stretch.soft_sigma))
+    scaled = np.maximum(light, np.float32(len(above) * _LEAST_LIGHT * sigma))
+    scaled *= np.float32(1 / (len(above) * soft))
     factor = _arcsinh(scaled)
     factor /= scaled
-    factor *= np.float32(_ROUNDED * 255 / (np.arcsinh(stretch.white_sigma / stretch.soft_sigma) * stretch.soft_sigma))
+    factor *= np.float32(_ROUNDED * 255 / (np.arcsinh(stretch.white_sigma / stretch.soft_sigma) * soft))
     return [_to_bytes(plane, factor) for plane in above]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import cv2
 import numpy as np
 
 from edgegal.detections import Detections, contained, non_maximum_suppression, weighted_box_fusion
@@ -178,10 +179,15 @@ def tiles(view: View, slicing: Slicing) -> Iterator[Tile]:
 
 
 def _resized(picture: View, height: int, width: int) -> View:
-    """Resized, by halves first: of whole factors, averaging is many times faster than of broken ones."""
+    """Resized, by halves first, and what is left of the way bilinearly: many times faster than averaging all of it.
+
+    Bilinear shrinking by less than two leaves no pixel out.
+    """
     while picture.shape[0] >= 2 * height and picture.shape[1] >= 2 * width:
         picture = resize(picture, picture.shape[0] // 2, picture.shape[1] // 2)
-    return picture if picture.shape[:2] == (height, width) else resize(picture, height, width)
+    if picture.shape[:2] == (height, width):
+        return picture
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _padded(picture: View, tile: int) -> View:
