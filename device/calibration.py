@@ -1,12 +1,13 @@
 """Calibration of light frames: what the camera adds is subtracted, what the optics take away divided back in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.device.masters import Master, offset, read_master
+from edgegal.device.masters import Kind, Master, offset, read_master
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
@@ -49,7 +50,10 @@ class Calibration:
             The masters do not fit each other.
         """
         if not frame.linear:
-            raise FrameError(f"{frame.source} is a display picture: dark and flat apply to linear frames")
+            raise FrameError(
+                f"{frame.source} is a display picture: bias, dark and flat apply to linear frames",
+                "give raw frames, or leave the masters out",
+            )
         pixels = frame.pixels.astype(np.float32)
         added = self._offset(frame.exposure_s)
         if added is not None:
@@ -89,10 +93,19 @@ def normalised_flat(master: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat
 
 
-def read_calibration(dark: Path | None, flat: Path | None, bias: Path | None = None) -> Calibration | None:
+def read_calibration(
+    dark: Path | None, flat: Path | None, bias: Path | None = None, progress: Callable[[str], None] | None = None
+) -> Calibration | None:
     """Calibration from masters, or folders of exposures; None when none is given.
 
     A flat is taken as it is: `edgegal calibrate flat` makes one without bias and dark.
+
+    Parameters
+    ----------
+    dark, flat, bias
+        Files of masters, or folders of exposures.
+    progress
+        Told in words after each exposure of a folder, which is read twice: a large one takes seconds.
 
     Raises
     ------
@@ -101,10 +114,15 @@ def read_calibration(dark: Path | None, flat: Path | None, bias: Path | None = N
     """
     if dark is None and flat is None and bias is None:
         return None
+    told = progress or (lambda _: None)
+
+    def read(kind: Kind, path: Path) -> Master:
+        return read_master(kind, path, lambda count: told(f"making the master {kind}: {count} exposures read"))
+
     calibration = Calibration(
-        read_master("dark", dark) if dark else None,
-        normalised_flat(read_master("flat", flat).pixels) if flat else None,
-        read_master("bias", bias) if bias else None,
+        read("dark", dark) if dark else None,
+        normalised_flat(read("flat", flat).pixels) if flat else None,
+        read("bias", bias) if bias else None,
     )
     # Masters that do not fit each other are said before the first frame.
     offset(calibration.bias, calibration.dark, None)

@@ -133,12 +133,14 @@ def read_catalogue(path: Path) -> Catalogue:
                     places.append((15 * _sexagesimal(row["RA"]), _sexagesimal(row["Dec"])))
                     radii.append(float(row.get("MajAx") or 0) / 2)
                 except ValueError:
-                    raise InputError(f"{path}, line {rows.line_num}: {row['Name']} has no readable place") from None
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: {row['Name']} has no readable place", "mend or remove the line"
+                    ) from None
                 entries.append(_entry(row))
     except FileNotFoundError:
         raise InputError(f"no catalogue {path}", "give NGC.csv of OpenNGC") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file in UTF-8: {error.reason}") from None
+        raise InputError(f"{path} is no text file in UTF-8: {error.reason}", "give NGC.csv of OpenNGC") from None
     ra, dec = np.array(places, np.float64).reshape(-1, 2).T
     return Catalogue(tuple(entries), ra, dec, np.array(radii, np.float64))
 

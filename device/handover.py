@@ -24,16 +24,20 @@ class Arrival:
     ----------
     frame
         The frame; None when it could not be read.
+    number
+        Of the frame within the run, from 0, also when it could not be read.
     fault
-        Why not; empty when it could.
-    read_s
-        Seconds that reading took.
+        Why it could not; empty when it could.
+    wait_s, read_s
+        Seconds until it was there, and seconds that reading it took then.
     dropped
         Frames of the run so far that gave way to newer ones.
     """
 
     frame: Frame | None
+    number: int
     fault: str = ""
+    wait_s: float = 0.0
     read_s: float = 0.0
     dropped: int = 0
 
@@ -68,20 +72,20 @@ class Handover:
                 self._changed.wait_for(lambda: (self._waiting is None and not self._bad) or self._ended)
             return not self._ended
 
-    def put(self, frame: Frame, read_s: float) -> bool:
+    def put(self, frame: Frame, wait_s: float, read_s: float) -> bool:
         """Hand on a frame, after `ready`; false when nobody takes any more."""
         with self._changed:
             if not self._ended:
                 self._dropped += self._waiting is not None
-                self._waiting = Arrival(frame, read_s=read_s)
+                self._waiting = Arrival(frame, frame.index, wait_s=wait_s, read_s=read_s)
                 self._changed.notify_all()
             return not self._ended
 
-    def put_bad(self, fault: str) -> bool:
+    def put_bad(self, fault: str, number: int) -> bool:
         """Hand on why a frame could not be read, after `ready`; false when nobody takes any more."""
         with self._changed:
             if not self._ended:
-                self._bad.append(Arrival(None, fault))
+                self._bad.append(Arrival(None, number, fault))
                 self._changed.notify_all()
             return not self._ended
 

@@ -4,6 +4,8 @@ The exposures are read twice and never held together: first for the mean and spr
 extremes, then for the mean of what lies near. A cosmic ray cannot hide behind the spread it causes itself.
 """
 
+import errno
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal import __version__
-from edgegal.device.sources import open_source
+from edgegal.device.sources import Source, open_files, open_source
 from edgegal.device.stars import measure_field
 from edgegal.errors import FrameError, InputError, MissingPartError
 from edgegal.frames import BayerPattern, Frame
@@ -27,6 +29,7 @@ Array = NDArray[np.float32]
 
 # With three exposures one extreme on either side still leaves a value.
 _LEAST_FRAMES = 3
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CLIP_SIGMA = 4.0
 # Exposure times that a camera rounds differently are one; temperatures within a cooler's swing too.
 _SAME_EXPOSURE = 0.01
@@ -38,6 +41,8 @@ _SATURATED_SHARE = 0.01
 # Light over noise of a pixel: below, a flat brings more noise into a frame than it takes shading out.
 _LEAST_FLAT_SIGNAL = 20.0
 _MAD_TO_SIGMA = 1.4826
+
+_WANTED = "give FITS files, SER videos or 16-bit pictures as the camera wrote them, or folders of these"
 
 
 @dataclass(frozen=True)
@@ -147,11 +152,20 @@ def make_master(
 
 def _frames(paths: Sequence[Path]) -> Iterator[Frame]:
     for path in paths:
-        with open_source(str(path)) as source:
+        with _opened(path) as source:
             for frame in source:
                 if not frame.linear:
-                    raise FrameError(f"{frame.source} is a display picture, not a calibration frame")
+                    raise FrameError(f"{frame.source} is a display picture, not a calibration frame", _WANTED)
                 yield frame
+
+
+def _opened(path: Path) -> Source:
+    # The only address of files: a video may lie about its byte order.
+    if str(path).startswith("ser:"):
+        return open_source(str(path))
+    if not path.exists():
+        raise InputError(f"no file or folder {path}", _WANTED)
+    return open_files(path)
 
 
 def _fact(frame: Frame, keyword: str) -> float | None:
@@ -169,7 +183,7 @@ class _Consistency:
     @property
     def first(self) -> Frame:
         if self._first is None:
-            raise InputError(f"no {self.kind} frame")
+            raise InputError(f"no {self.kind} frame", _WANTED)
         return self._first
 
     def __call__(self, frame: Frame) -> None:
@@ -363,6 +377,8 @@ def write_master(path: Path, master: Master) -> None:
 
     Raises
     ------
+    InputError
+        It cannot be written.
     MissingPartError
         Astropy is not installed.
     """
@@ -373,13 +389,22 @@ def write_master(path: Path, master: Master) -> None:
     pixels = master.pixels if master.pixels.ndim == 2 else np.moveaxis(master.pixels, 2, 0)
     unit = fits.PrimaryHDU(np.ascontiguousarray(pixels, np.float32))
     unit.header.extend([(k, v, c) for k, v, c in _cards(master) if v is not None])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Astropy, writing to a disk that is full, does not say so in a way to rely on.
+    content = io.BytesIO()
+    unit.writeto(content, output_verify="exception")
     unfinished = path.with_name(f".{path.name}.part")
     try:
-        unit.writeto(unfinished, overwrite=True, output_verify="exception")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_bytes(content.getbuffer())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        mend = "give another file with --out"
+        if error.errno in _FULL:
+            mend = f"make room there, or {mend}"
+        raise InputError(f"{path} cannot be written: {error.strerror or error}", mend) from error
 
 
 def _cards(master: Master) -> Iterator[tuple[str, str | int | float | bool | None, str]]:
@@ -400,8 +425,17 @@ def _cards(master: Master) -> Iterator[tuple[str, str | int | float | bool | Non
     yield "DATE", datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when it was written"
 
 
-def read_master(kind: Kind, path: Path) -> Master:
+def read_master(kind: Kind, path: Path, progress: Callable[[int], None] | None = None) -> Master:
     """A master from its file, or made of the exposures in a folder.
+
+    Parameters
+    ----------
+    kind
+        What it is of.
+    path
+        The file or the folder.
+    progress
+        As `make_master` takes it.
 
     Raises
     ------
@@ -412,7 +446,7 @@ def read_master(kind: Kind, path: Path) -> Master:
     """
     frame = None if path.is_dir() else next(_frames([path]), None)
     if frame is None or "IMAGETYP" not in frame.header:
-        return make_master(kind, [path], least=1)
+        return make_master(kind, [path], progress=progress, least=1)
     named = _named(frame)
     if named and kind not in named:
         raise InputError(f"{path} is a {named[0]} frame by its IMAGETYP, not a {kind}", f"give the master {kind}")

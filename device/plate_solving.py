@@ -90,7 +90,9 @@ class AstapSolver:
             except subprocess.TimeoutExpired:
                 raise FrameError(f"{frame.source}: ASTAP found no solution in {self.timeout_s:g} s") from None
             except OSError as error:
-                raise MissingPartError(f"{self.program} does not start: {error.strerror or error}") from None
+                raise MissingPartError(
+                    f"{self.program} does not start: {error.strerror or error}", "install ASTAP for this processor"
+                ) from None
             result = picture.with_suffix(".ini")
             if not result.exists():
                 said = (done.stdout or done.stderr).strip().splitlines()

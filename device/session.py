@@ -29,6 +29,7 @@ from edgegal.device.sources import Source
 from edgegal.device.supervision import Pulse, Stage, Stall, Supervisor
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.errors import EdgegalError, FrameError, InputError
+from edgegal.frames import Frame
 
 __all__ = ["Progress", "Spares", "Summary", "observe", "stop_signals"]
 
@@ -46,6 +47,10 @@ _STAGES_STOP_S = 3.0
 # Loading and warming up networks takes a small computer far longer than using them.
 _OPENING_S = 120.0
 _CLOSING_S = 60.0
+# No step of a frame is so much slower than the slowest before.
+_SLOWER = 3
+
+_UNUSED = "mend that, or give frames of another kind"
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,17 @@ class Summary:
     restarts: tuple[str, ...] = ()
 
     def latency_ms(self, quantile: float = 0.5) -> dict[str, float]:
-        """Milliseconds by stage and ``total`` at a quantile over frames; empty without frames."""
+        """Milliseconds by stage and ``total`` at a quantile over frames, without waiting; empty without frames."""
         if not self.times:
             return {}
         columns = {name: [getattr(t, name) for t in self.times] for name in StageTimes.names()}
         columns["total"] = [t.total for t in self.times]
         return {name: 1000 * float(np.quantile(values, quantile)) for name, values in columns.items()}
+
+    @property
+    def median_wait_ms(self) -> float | None:
+        """Milliseconds that a frame was waited for; None without frames."""
+        return round(1000 * float(np.median([t.wait for t in self.times])), 3) if self.times else None
 
     def document(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -106,6 +116,7 @@ class Summary:
                 key: {name: round(ms, 3) for name, ms in self.latency_ms(q).items()}
                 for key, q in (("median", 0.5), ("p95", 0.95))
             },
+            "median_wait_ms": self.median_wait_ms,
             "sightings": [s.document() for s in self.sightings],
         }
 
@@ -144,7 +155,8 @@ class Spares:
     sinks
         Make the sinks again, in the order of the sinks; none, or one for each.
     stall_s
-        Seconds without progress after which a stage is taken for stuck.
+        Seconds without progress after which a stage is taken for stuck, or three times the longest that a frame needed
+        where that is more. The first frame, which warms the networks up, has two minutes at least.
     silence_s
         Seconds without a frame after which a live source is opened again; None to leave it to the source.
     """
@@ -216,7 +228,7 @@ def observe(
         raise fault
     summary = run.summary(interrupted)
     if summary.skips and not summary.frames and not interrupted:
-        raise InputError(f"no frame of {source.name} could be used; the first: {summary.skipped[0]}")
+        raise InputError(f"no frame of {source.name} could be used; the first: {summary.skipped[0]}", _UNUSED)
     return summary
 
 
@@ -253,6 +265,22 @@ class _Ledger:
     ended: deque[Sighting] = field(default_factory=lambda: deque(maxlen=_ENDED_KEPT))
 
 
+class _Patience:
+    """How long a call may go without a beat: as `Spares.stall_s` says.
+
+    On a small computer one step of a large frame takes longer than a stall does elsewhere.
+    """
+
+    def __init__(self, stall_s: float) -> None:
+        self.stall_s = max(stall_s, _OPENING_S)
+        self._least_s = stall_s
+
+    def learn(self, silence_s: float) -> None:
+        """A frame came through, with so long a silence."""
+        self._least_s = max(self._least_s, _SLOWER * silence_s)
+        self.stall_s = self._least_s
+
+
 class _Reading(Stage):
     """Takes frames from the source."""
 
@@ -261,11 +289,13 @@ class _Reading(Stage):
 
     def __init__(self, source: Source, frames: Handover, spares: Spares) -> None:
         self.source = source
-        # A file that takes its time is waited for: read again from its beginning, it would be counted twice.
-        self.stall_s = spares.silence_s if source.live and spares.source else None
         self._frames = frames
         self._open = spares.source if source.live else None
+        # A file that takes its time is waited for: read again from its beginning, it would be counted twice.
+        self.stall_s = spares.silence_s if self._open and not source.keeps else None
         self._is_lost = False
+        # Of the next frame. A source that is opened again counts from 0, and the run goes on.
+        self._number = 0
 
     def work(self, pulse: Pulse) -> None:
         if self._is_lost and self._open is not None:
@@ -281,24 +311,30 @@ class _Reading(Stage):
             except FrameError as error:
                 if not source.stream:
                     raise
-                self._frames.put_bad(str(error))
+                self._frames.put_bad(str(error), self._number)
             else:
-                self._frames.put(frame, perf_counter() - start)
+                now = perf_counter()
+                arrived = min(max(start, source.arrived), now)
+                self._frames.put(replace(frame, index=self._number), arrived - start, now - arrived)
                 # While it waits for room, nothing is held here.
                 del frame
+            self._number += 1
         self._frames.end()
 
     def recover(self, fault: Exception) -> None:
         if self._open is None or isinstance(fault, EdgegalError):
             raise fault
-        self._is_lost = True
-        _in_background(self.source.close)
+        # A folder knows what was read of it; opened again it would not.
+        if not self.source.keeps:
+            self._is_lost = True
+            _in_background(self.source.close)
 
 
 @dataclass(frozen=True)
 class _Unusable:
     """A frame that did not go through all stages, and why."""
 
+    number: int
     reason: str
 
 
@@ -316,7 +352,7 @@ class _Processing(Stage):
         limit: int | None,
         spares: Spares,
     ) -> None:
-        self.stall_s = spares.stall_s
+        self._patience = _Patience(spares.stall_s)
         self._pipeline: Pipeline | None = pipeline
         self._frames = frames
         self._results = results
@@ -324,17 +360,17 @@ class _Processing(Stage):
         self._limit = limit
         self._make = spares.pipeline
         self._taken = 0
-        self._lost = ""
-        self._in_hand = ""
+        self._lost: _Unusable | None = None
+        self._in_hand: tuple[int, str] = 0, "the first frame"
 
     def work(self, pulse: Pulse) -> None:
         if self._pipeline is None and self._make is not None:
             self._pipeline = pulse.call(self._make, "opening the networks", _OPENING_S)
         pipeline = self._pipeline
         assert pipeline is not None
-        if self._lost:
-            self._hand_on(_Unusable(self._lost))
-            self._lost = ""
+        if self._lost is not None:
+            self._hand_on(self._lost)
+            self._lost = None
         while self._limit is None or self._taken < self._limit:
             arrival = self._frames.take()
             if arrival is None:
@@ -347,15 +383,22 @@ class _Processing(Stage):
     def _result(self, pipeline: Pipeline, arrival: Arrival, pulse: Pulse) -> FrameResult | _Unusable:
         frame = arrival.frame
         if frame is None:
-            return _Unusable(arrival.fault)
-        self._in_hand = frame.source
+            return _Unusable(arrival.number, arrival.fault)
+        self._in_hand = arrival.number, frame.source
         try:
-            result = pulse.call(lambda: pipeline(frame), frame.source, self.stall_s)
+            result = self._through(pipeline, frame, pulse)
         except FrameError as error:
             if not self._skips_bad:
                 raise
-            return _Unusable(str(error))
-        return replace(result, times=replace(result.times, read=arrival.read_s), dropped=arrival.dropped)
+            return _Unusable(arrival.number, str(error))
+        times = replace(result.times, wait=arrival.wait_s, read=arrival.read_s)
+        return replace(result, times=times, dropped=arrival.dropped)
+
+    def _through(self, pipeline: Pipeline, frame: Frame, pulse: Pulse) -> FrameResult:
+        self.stall_s = self._patience.stall_s
+        result = pulse.call(lambda: pipeline(frame), frame.source, self.stall_s)
+        self._patience.learn(pulse.silence_s)
+        return result
 
     def _hand_on(self, result: FrameResult | _Unusable) -> None:
         # Not before the one before is written: results are large, and there are never more than two.
@@ -367,7 +410,8 @@ class _Processing(Stage):
             raise fault
         self._pipeline = None
         how = "hung" if isinstance(fault, Stall) else f"broke: {fault}"
-        self._lost = f"{self._in_hand}: processing {how}"
+        number, source = self._in_hand
+        self._lost = _Unusable(number, f"{source}: processing {how}")
 
 
 @dataclass
@@ -378,6 +422,7 @@ class _Job:
     started: float
     times: StageTimes | None = None
     next: int = 0
+    silence_s: float = 0.0
 
 
 class _Writing(Stage):
@@ -395,7 +440,7 @@ class _Writing(Stage):
         spares: Spares,
         ledger: _Ledger,
     ) -> None:
-        self.stall_s = spares.stall_s
+        self._patience = _Patience(spares.stall_s)
         self.sinks = list(sinks)
         self._results = results
         self._tracker = tracker
@@ -417,18 +462,19 @@ class _Writing(Stage):
                 item = self._results.get()
                 if item is None:
                     return
-                self._job = self._skip(item.reason) if isinstance(item, _Unusable) else self._begin(item)
+                self._job = self._skip(item) if isinstance(item, _Unusable) else self._begin(item)
                 # Waiting for the next, nothing of this one is held: a stack takes most of the memory there is.
                 del item
             self._do(self._job, pulse)
             self._job = None
             self._results.task_done()
 
-    def _skip(self, reason: str) -> _Job:
+    def _skip(self, frame: _Unusable) -> _Job:
+        reason = f"frame {frame.number}: {frame.reason}"
         _log.warning("skipped: %s", reason)
         self._ledger.skips += 1
         self._ledger.skipped.append(reason)
-        return _Job(lambda sink: sink.skip(reason), perf_counter())
+        return _Job(lambda sink: sink.skip(reason, frame.number), perf_counter())
 
     def _begin(self, result: FrameResult) -> _Job:
         start = perf_counter()
@@ -447,11 +493,14 @@ class _Writing(Stage):
         return _Job(lambda sink: sink.write(told, seen, ended), located, times)
 
     def _do(self, job: _Job, pulse: Pulse) -> None:
+        self.stall_s = self._patience.stall_s
         while job.next < len(self.sinks):
             sink = self.sinks[job.next]
             pulse.call(lambda sink=sink: job.tell(sink), sink.name, self.stall_s)  # type: ignore[misc]
+            job.silence_s = max(job.silence_s, pulse.silence_s)
             job.next += 1
         if job.times is not None:
+            self._patience.learn(job.silence_s)
             self._ledger.frames += 1
             self._ledger.times.append(replace(job.times, sink=perf_counter() - job.started))
 

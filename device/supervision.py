@@ -40,9 +40,16 @@ class GivenUp(Exception):
 
 
 class Pulse:
-    """What one thread does that may hang, and since when; how it learns that it was given up."""
+    """What one thread does that may hang, and since when; how it learns that it was given up.
+
+    Attributes
+    ----------
+    silence_s
+        Longest time of the last call without a beat.
+    """
 
     def __init__(self) -> None:
+        self.silence_s = 0.0
         self._lock = threading.Lock()
         self._what = ""
         self._allowed_s: float | None = None
@@ -68,9 +75,11 @@ class Pulse:
         """
         with self._lock:
             self._what, self._allowed_s, self._since = what, allowed_s, monotonic()
+            self.silence_s = 0.0
         try:
             return function()
         finally:
+            self._sound()
             with self._lock:
                 self._what = ""
                 if self._given_up:
@@ -78,9 +87,13 @@ class Pulse:
 
     def beat(self) -> None:
         """Say that a long call goes on; raises `GivenUp` when nobody waits for it any more."""
-        self._since = monotonic()
+        self._sound()
         if self._given_up:
             raise GivenUp
+
+    def _sound(self) -> None:
+        now = monotonic()
+        self.silence_s, self._since = max(self.silence_s, now - self._since), now
 
     def give_up_if_stuck(self) -> str:
         """Give the thread up if its call is stuck; what it was doing, empty when it is not."""
@@ -115,7 +128,7 @@ class Stage(ABC):
     name
         What it is, for people.
     stall_s
-        Seconds after which a call counts as stuck; None where it may take for ever.
+        Seconds after which its last call counts as stuck; None where it may take for ever.
     may_stall
         Whether it may be stuck again and again: a camera can stay away all night.
     """
@@ -179,14 +192,14 @@ class _Worker:
 class _Restarts:
     """When a stage was begun anew."""
 
-    def __init__(self, stall_s: float | None) -> None:
-        self._within_s = max(_WITHIN_S, _STALLS_WITHIN * (stall_s or 0))
+    def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_MOST_RESTARTS)
 
-    def add(self) -> bool:
-        """Count one; false when there were too many before it."""
+    def add(self, stall_s: float | None) -> bool:
+        """Count one after calls that may take `stall_s`; false when there were too many before it."""
         now = monotonic()
-        if len(self._times) == _MOST_RESTARTS and now - self._times[0] <= self._within_s:
+        within_s = max(_WITHIN_S, _STALLS_WITHIN * (stall_s or 0))
+        if len(self._times) == _MOST_RESTARTS and now - self._times[0] <= within_s:
             return False
         self._times.append(now)
         return True
@@ -212,7 +225,7 @@ class Supervisor:
         self.restarts: deque[str] = deque(maxlen=100)
         self.restarted = 0
         self._changed = threading.Event()
-        self._stages = {stage: _Restarts(stage.stall_s) for stage in stages}
+        self._stages = {stage: _Restarts() for stage in stages}
         self._workers = {stage: _Worker(stage, self._changed.set) for stage in stages}
 
     def is_done(self, stage: Stage) -> bool:
@@ -234,7 +247,7 @@ class Supervisor:
         Raises
         ------
         StageFailedError
-            A stage was begun anew five times within a minute and failed again.
+            A stage was begun anew five times within a minute, or the time of eight stalls, and failed again.
         BaseException
             What a stage raised that cannot be begun anew.
         """
@@ -258,7 +271,7 @@ class Supervisor:
         words = f"{fault} hung" if isinstance(fault, Stall) else f"{type(fault).__name__}: {fault}"
         line = f"{stage.name}: {words}"
         forgiven = stage.may_stall and isinstance(fault, Stall)
-        if not forgiven and not self._stages[stage].add():
+        if not forgiven and not self._stages[stage].add(stage.stall_s):
             raise StageFailedError(
                 f"{line}, after {_MOST_RESTARTS} new beginnings in a short time",
                 "look at the camera, the network and the power: edgegal doctor",

@@ -5,7 +5,7 @@ What only some runs need is imported when such a run is put together: a device p
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from edgegal.bundle import Bundle
 from edgegal.device.calibration import Calibration, read_calibration
 from edgegal.device.controls import Controls
 from edgegal.device.cosmetic import CosmeticCorrection, bad_pixels_of_dark
+from edgegal.device.effects import check_effects
 from edgegal.device.health import HealthMonitor
 from edgegal.device.locating import Locator, Solver
-from edgegal.device.memory import give_memory_back
-from edgegal.device.pipeline import Pipeline, thresholds_of
+from edgegal.device.memory import give_memory_back, trim
+from edgegal.device.pipeline import FrameResult, Pipeline, thresholds_of
 from edgegal.device.quality import Judge
 from edgegal.device.retention import Limits
 from edgegal.device.service import ClockWatch, Notifier, stamped
@@ -28,10 +29,10 @@ from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
 from edgegal.device.sinks.crops import KeptCrops
 from edgegal.device.sinks.database import SightingDatabase
 from edgegal.device.sinks.enduring import Enduring, RoomKeeper
-from edgegal.device.sinks.facts import RunFacts
+from edgegal.device.sinks.facts import FrameFacts, RunFacts
 from edgegal.device.sources import Source, open_source
 from edgegal.device.stacking import LiveStack
-from edgegal.device.tracking import Tracker
+from edgegal.device.tracking import Sighting, Tracker
 from edgegal.errors import InputError
 from edgegal.frames import Frame
 from edgegal.settings import KeepSettings, Settings
@@ -66,8 +67,15 @@ class Wired:
 
 
 @contextmanager
-def wired(settings: Settings) -> Iterator[Wired]:
+def wired(settings: Settings, asked: Collection[str] = ()) -> Iterator[Wired]:
     """Put a run together; its page is there until the end of the context.
+
+    Parameters
+    ----------
+    settings
+        Flags and file together.
+    asked
+        Names of the parameters that were given as flags: one without effect is refused, where a file's is warned of.
 
     Raises
     ------
@@ -77,25 +85,30 @@ def wired(settings: Settings) -> Iterator[Wired]:
     address = settings.run.source
     if address is None:
         raise InputError("no source of frames", "give one: a picture, a folder, the address of a camera, or sim:")
-    if settings.sightings.solve and not settings.frames.stack:
-        raise InputError("what ASTAP solves is the stack, and there is none", "add --stack")
     if settings.run.out is not None:
         _check_writable(settings.run.out)
     give_memory_back()
     wait = settings.watch.wait
     patient = "NOTIFY_SOCKET" in os.environ if wait is None else wait
+    notifier = Notifier.from_environment()
     with ExitStack() as held:
+        held.callback(notifier.close)
         source = open_source(address, patient)
         # The run closes it by itself: twice would be waited for twice, where a driver hangs.
         unused = held.enter_context(ExitStack())
         unused.callback(source.close)
         stages = _Stages(settings)
+        classifies = settings.run.classifier is not None or stages.bundle.manifest.classifier is not None
+        check_effects(settings, asked, source, classifies)
+        stages.read_masters(notifier.starting)
         health = HealthMonitor(_existing(settings.run.out or Path()))
         # The name that a source goes by has no password in it; its address may.
         facts = RunFacts.of(source.name, stages.bundle, stages.stretch)
         outlets = _Outlets(settings, facts, _locator(settings), health, source.live)
+        notifier.starting("opening the networks")
         # A runtime that is absent must not leave a page's first password stored, and never shown.
         pipeline = stages.pipeline()
+        trim()
         page = None
         if settings.run.web:
             live = outlets.show_page(source.name, stages.controls)
@@ -103,7 +116,7 @@ def wired(settings: Settings) -> Iterator[Wired]:
 
         def run() -> Summary:
             unused.pop_all()
-            return _observe(settings, source, pipeline, stages, outlets, health)
+            return _observe(settings, source, pipeline, stages, outlets, health, notifier)
 
         yield Wired(page, run)
 
@@ -115,8 +128,9 @@ def _observe(
     stages: "_Stages",
     outlets: "_Outlets",
     health: HealthMonitor,
+    notifier: Notifier,
 ) -> Summary:
-    notifier, clock = Notifier.from_environment(), ClockWatch()
+    clock = ClockWatch()
 
     def look(progress: Progress) -> None:
         notifier.ready()
@@ -138,7 +152,6 @@ def _observe(
     )
     tracker = Tracker(pipeline.labels, pipeline.abstention, agree=settings.sightings.agree)
     with ExitStack() as held:
-        held.callback(notifier.close)
         held.callback(notifier.stopping)
         # Files are soon read, and nobody asks how the computer was.
         if source.live or settings.run.web or settings.mqtt.broker:
@@ -174,6 +187,7 @@ class _Timed(Source):
 
     def __next__(self) -> Frame:
         frame = next(self._source)
+        self.arrived = self._source.arrived
         return frame if frame.time is None or "DATE-OBS" in frame.header else stamped(frame, self._clock.mark)
 
     def reach(self) -> None:
@@ -207,9 +221,25 @@ def _locator(settings: Settings) -> Locator:
         from edgegal.device.catalogue import read_catalogue
 
         catalogue = read_catalogue(settings.sightings.catalogue)
-    if settings.sightings.solve:
+    if settings.sightings.solve and settings.frames.stack:
         solve = _solver()
-    return Locator(catalogue, solve)
+    return Locator(catalogue, solve) if catalogue is None or solve is not None else _HopefulLocator(catalogue)
+
+
+class _HopefulLocator(Locator):
+    """Says once that no galaxy gets a name, where nothing but headers could say where frames look and they do not."""
+
+    _said = False
+
+    def locate(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> FrameFacts:
+        facts = super().locate(result, seen, ended)
+        if not self._said and (facts.sky is None or not facts.sky.solved):
+            self._said = True
+            _log.warning(
+                "sightings.catalogue has no effect: %s does not say exactly where it looks (add --stack N and --solve)",
+                result.frame.source,
+            )
+        return facts
 
 
 def _solver() -> Solver:
@@ -240,8 +270,12 @@ class _Stages:
         self.controls = Controls(
             self.stretch, thresholds_of(self.bundle, run.score, run.abstain_below, self._classifiers)
         )
-        frames = settings.frames
-        self._calibration = read_calibration(frames.dark, frames.flat, frames.bias)
+        self._calibration: Calibration | None = None
+
+    def read_masters(self, progress: Callable[[str], None]) -> None:
+        """Read bias, dark and flat, or make them of folders of exposures, which takes minutes."""
+        frames = self._settings.frames
+        self._calibration = read_calibration(frames.dark, frames.flat, frames.bias, progress)
 
     def pipeline(self) -> Pipeline:
         """The stages, fresh."""

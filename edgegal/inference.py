@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgegal.bundle import Bundle, ClassifierStage, DetectorStage, StageName, Va
 from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
 from edgegal.bundle.outputs import output_shapes
 from edgegal.detections import Detections, non_maximum_suppression
-from edgegal.errors import BundleError, InputError, MissingPartError
+from edgegal.errors import BundleError, EdgegalError, InputError, MissingPartError
 from edgegal.frames import View
 from edgegal.labels import SCHEMES
 from edgegal.preprocess import crop_square, network_input
@@ -65,13 +66,18 @@ def pick_variant(
     MissingPartError
         The runtime is not installed.
     """
+    fitting = _of_precision(stage, precision)
+    entry = runtimes.choose({v.format for v in fitting}, runtime)
+    return next(v for v in fitting if v.format == entry.format), entry
+
+
+def _of_precision(stage: DetectorStage | ClassifierStage, precision: str | None) -> list[Variant]:
+    """The variants that may be taken, the smallest that run well first."""
     fitting = [v for v in stage.variants if precision is None or v.precision == precision]
     if not fitting:
         have = sorted({v.precision for v in stage.variants})
         raise InputError(f"no {precision} variant in the bundle", f"use one of: {', '.join(have)}")
-    entry = runtimes.choose({v.format for v in fitting}, runtime)
-    candidates = [v for v in fitting if v.format == entry.format]
-    return min(candidates, key=lambda v: _PRECISION_ORDER.index(v.precision)), entry
+    return sorted(fitting, key=lambda v: _PRECISION_ORDER.index(v.precision))
 
 
 def slicing_of(description: DetectorDescription) -> Slicing:
@@ -179,12 +185,12 @@ def decode_outputs(
 ) -> Detections:
     """Detections of one tile from raw outputs: codes ``(a, 4)`` and scores ``(a, classes)``."""
     threshold = stage.score_threshold if score_threshold is None else score_threshold
-    best = scores.max(axis=1)
-    keep = np.flatnonzero(best >= threshold)
+    # Most scores are far below it, and numpy is slow along an axis of few classes.
+    keep = np.unique(np.flatnonzero(scores.ravel() >= threshold) // scores.shape[1])
     if not len(keep):
         return Detections.empty()
     boxes = anchors.decode(codes[keep], anchor_boxes[keep], stage.anchors.coder_scales)
-    found = Detections(boxes, best[keep].astype(np.float32), scores[keep].argmax(axis=1).astype(np.int32))
+    found = Detections(boxes, scores[keep].max(axis=1).astype(np.float32), scores[keep].argmax(axis=1).astype(np.int32))
     found = found.clipped(stage.preprocess.width, stage.preprocess.height)
     return non_maximum_suppression(found, stage.iou_threshold, stage.max_detections)
 
@@ -228,24 +234,40 @@ def _check_shapes(adapter: RuntimeAdapter, variant: Variant, description: Detect
 def _open_picked(
     bundle: Bundle, stage: DetectorStage | ClassifierStage, runtime: str | None, precision: str | None, threads: int
 ) -> tuple[Variant, RuntimeAdapter]:
-    """The variant `pick_variant` takes, loaded; where nobody asked for a runtime, one that is broken is passed over."""
+    """The variant `pick_variant` takes, loaded.
+
+    Where nobody asked for a runtime, one that is broken or refuses the file is passed over. The hash of the file was
+    right, so it is the runtime that cannot do with it here, as OpenVINO with int8 on cores without dot products.
+    """
     variant, entry = pick_variant(stage, runtime, precision)
-    try:
+    if runtime is not None:
         return variant, open_variant(bundle, variant, entry, threads)
-    except MissingPartError as error:
-        if runtime is not None:
-            raise
-        broken = error
-    for other in runtimes.installed():
-        if other == entry or other.format not in {v.format for v in stage.variants}:
+    failures: list[EdgegalError] = []
+    broken = set()
+    for variant, entry in _candidates(stage, precision):
+        if entry in broken:
             continue
-        _log.warning("%s; trying %s", broken, other.name)
+        if failures:
+            _log.warning("%s; trying %s of %s", failures[-1], variant.precision, entry.name)
         try:
-            variant, other = pick_variant(stage, other.name, precision)
-            return variant, open_variant(bundle, variant, other, threads)
+            return variant, open_variant(bundle, variant, entry, threads)
+        except BundleError:
+            raise
         except MissingPartError as error:
-            broken = error
-    raise broken
+            broken.add(entry)
+            failures.append(error)
+        except InputError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _candidates(
+    stage: DetectorStage | ClassifierStage, precision: str | None
+) -> list[tuple[Variant, runtimes.RuntimeEntry]]:
+    """What may be loaded: the smallest variant of each installed runtime in order of preference, then the next ones."""
+    fitting = _of_precision(stage, precision)
+    turns = zip_longest(*([(v, e) for v in fitting if v.format == e.format] for e in runtimes.installed()))
+    return [pair for turn in turns for pair in turn if pair is not None]
 
 
 def _stage(bundle: Bundle, name: StageName) -> DetectorStage | ClassifierStage:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ __all__ = [
     "as_toml",
     "flag_names",
     "load",
+    "located",
     "secret",
 ]
 
@@ -170,12 +172,14 @@ class WatchSettings(_Section):
         default=None, title="Wait for a camera that does not answer at the start; when not set, as a service"
     )
     stall_after: float = Field(
-        default=10.0, ge=1, title="Seconds after which a stuck network or disk is given up and begun anew"
+        default=10.0,
+        ge=1,
+        title="Seconds after which a stuck part is begun anew; thrice the longest step of a frame, if that is more",
     )
     reopen_after: float | None = Field(
         default=None,
         ge=1,
-        title="Seconds without a frame after which a camera is opened anew; its own time when not set",
+        title="Seconds without a frame after which a camera is opened anew, a folder never; its own time when not set",
     )
 
 
@@ -208,7 +212,8 @@ class Settings(_Section):
         except ValidationError as error:
             first = error.errors()[0]
             flag = flag_names()[str(first["loc"][0])][str(first["loc"][1])]
-            raise InputError(f"--{flag.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}") from None
+            said = f"--{flag.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}"
+            raise InputError(said, "what it takes: edgegal run --help") from None
 
     def as_flags(self) -> dict[str, Any]:
         """The values that are set, as plain JSON values by the names of flags."""
@@ -240,11 +245,15 @@ def load(path: Path) -> Settings:
     except FileNotFoundError:
         raise InputError(f"no settings file {path}", "write one: edgegal config show > FILE") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8: {error.reason}") from None
+        raise InputError(f"{path} is not a text file in UTF-8: {error.reason}", "save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", "give a file that you may read"
+        ) from error
     try:
         return Settings.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+        raise InputError(f"{path} is not TOML: {error}", _TOML) from None
     except ValidationError as error:
         first = error.errors()[0]
         where, line = first["loc"], _line_of(text, first["loc"])
@@ -252,7 +261,22 @@ def load(path: Path) -> Settings:
         name = ".".join(str(part) for part in where)
         if first["type"] == "extra_forbidden":
             raise InputError(f"{place}: unknown setting {name}", _nearest(where)) from None
-        raise InputError(f"{place}: {name}: {first['msg'].removeprefix('Value error, ')}") from None
+        said = f"{place}: {name}: {first['msg'].removeprefix('Value error, ')}"
+        raise InputError(said, "what it takes: edgegal run --help") from None
+
+
+_TOML = "write [section] and name = value lines, texts in quotes, as edgegal config show does"
+
+
+@contextmanager
+def located(path: Path, *where: str) -> Iterator[None]:
+    """Have an `InputError` about the value of a setting name the file and the line that sets it."""
+    try:
+        yield
+    except InputError as error:
+        line = _line_of(path.read_text(encoding="utf-8"), where)
+        place = f"{path}, line {line}" if line else str(path)
+        raise InputError(f"{place}: {'.'.join(where)}: {error.message}", error.mend) from error
 
 
 def _nearest(where: tuple[int | str, ...]) -> str:

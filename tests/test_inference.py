@@ -1,5 +1,6 @@
 """Networks of a few ONNX nodes that can be worked out by hand, run through a real bundle."""
 
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -369,8 +370,6 @@ def test_an_output_the_file_does_not_have_is_named(bundle):
 
 
 def test_a_changed_file_is_never_loaded(bundle, tmp_path):
-    import shutil
-
     root = tmp_path / "copy"
     shutil.copytree(bundle.root, root)
     data = bytearray((root / "detector.onnx").read_bytes())
@@ -378,6 +377,36 @@ def test_a_changed_file_is_never_loaded(bundle, tmp_path):
     (root / "detector.onnx").write_bytes(data)
     with pytest.raises(BundleError, match=r"detector\.onnx was changed"):
         open_detector(Bundle(root, bundle.manifest))
+
+
+TFLITE = [e.name for e in PREFERENCE if e.format == "tflite"]
+
+
+@pytest.mark.skipif(not TFLITE, reason="no runtime for tflite files is installed")
+def test_a_runtime_that_refuses_a_sound_file_is_passed_over_unless_asked_for(bundle, tmp_path, caplog):
+    """A file that is as its hash says, and that its runtime cannot do anything with."""
+    shutil.copytree(bundle.root, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "detector.tflite").write_bytes(b"for another processor")
+    refused = variant("tflite", "int8", files=(file_record(tmp_path, tmp_path / "detector.tflite"),))
+    stages = {"detector": detector_stage(refused, *bundle.manifest.detector.variants)}
+    both = Bundle(tmp_path, bundle.manifest.model_copy(update=stages))
+    assert open_detector(both).variant.format == "onnx"
+    assert "; trying fp32 of onnxruntime" in caplog.text
+    for runtime, precision in ((TFLITE[0], None), (None, "int8")):
+        with pytest.raises(InputError, match=r"detector\.tflite is not a") as caught:
+            open_detector(both, runtime, precision)
+        assert not isinstance(caught.value, BundleError)
+
+
+@pytest.mark.skipif(not TFLITE, reason="no runtime for tflite files is installed")
+def test_a_changed_file_is_fatal_even_where_another_runtime_would_do(bundle, tmp_path):
+    shutil.copytree(bundle.root, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "detector.tflite").write_bytes(b"whole")
+    changed_file = variant("tflite", "int8", files=(file_record(tmp_path, tmp_path / "detector.tflite"),))
+    (tmp_path / "detector.tflite").write_bytes(b"swole")
+    stages = {"detector": detector_stage(changed_file, *bundle.manifest.detector.variants)}
+    with pytest.raises(BundleError, match=r"detector\.tflite was changed"):
+        open_detector(Bundle(tmp_path, bundle.manifest.model_copy(update=stages)))
 
 
 @pytest.mark.host

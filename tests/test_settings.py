@@ -114,6 +114,7 @@ def test_a_bad_file_is_one_line_that_names_file_line_and_setting(
     assert str(path) in caught.value.message
     assert message in caught.value.message
     assert mend in caught.value.mend
+    assert caught.value.mend
     assert "\n" not in caught.value.message
 
 
@@ -126,8 +127,12 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no settings file"):
         load(tmp_path / "none.toml")
     (tmp_path / "picture.toml").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(InputError, match="not a text file"):
+    with pytest.raises(InputError, match="not a text file") as caught:
         load(tmp_path / "picture.toml")
+    assert caught.value.mend
+    with pytest.raises(InputError, match="cannot be read: Is a directory") as caught:
+        load(tmp_path)
+    assert caught.value.mend
 
 
 @given(st.text(string.printable, max_size=60))

@@ -55,7 +55,8 @@ def prepare(partition: BootPartition, payload: Payload, dry_run: bool = False) -
     free = shutil.disk_usage(partition.folder).free
     if sum(prepared.written.values()) > free:
         raise InputError(
-            f"{partition.folder} has {free // 1000} kB free, {sum(prepared.written.values()) // 1000} needed"
+            f"{partition.folder} has {free // 1000} kB free, {sum(prepared.written.values()) // 1000} needed",
+            "remove what was put there, or write the card anew",
         )
     _write_all(partition.folder, files, backups)
     return prepared

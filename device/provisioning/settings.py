@@ -38,11 +38,13 @@ class WifiSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.ssid.encode()) <= 32 or not self.ssid.isprintable():
-            raise InputError(f"Wi-Fi name {self.ssid!r} is not 1 to 32 bytes of printable text")
+            raise InputError(
+                f"Wi-Fi name {self.ssid!r} is not 1 to 32 bytes of printable text", "give it as the router shows it"
+            )
         if not _COUNTRY.fullmatch(self.country):
             raise InputError(f"Wi-Fi country {self.country!r} is not two capital letters", "e.g. DE, GB, US")
         if not re.fullmatch(r"[0-9a-f]{64}", self.psk):
-            raise InputError("a Wi-Fi key is 64 hexadecimal digits")
+            raise InputError("a Wi-Fi key is 64 hexadecimal digits", "derive it from name and password: wpa_passphrase")
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class DeviceSettings:
 
     def __post_init__(self) -> None:
         if not _HOSTNAME.fullmatch(self.hostname):
-            raise InputError(f"hostname {self.hostname!r} is not letters a-z, digits and inner hyphens")
+            raise InputError(
+                f"hostname {self.hostname!r} is not letters a-z, digits and inner hyphens", "e.g. telescope"
+            )
         if not _USER.fullmatch(self.user) or self.user == "root":
             raise InputError(f"user {self.user!r} is not a login name", "use letters a-z, digits, - and _; not root")
         if not self.public_keys:
             raise InputError("no SSH public key, and nobody could log in", "give --ssh-key ~/.ssh/id_ed25519.pub")
         if not self.source.isprintable() or not self.source:
-            raise InputError(f"source {self.source!r} is not printable text")
+            raise InputError(f"source {self.source!r} is not printable text", "e.g. /srv/edgegal/frames")
         if not _REQUIREMENT.fullmatch(self.requirement):
             raise InputError(f"requirement {self.requirement!r} is not edgegal with extras", "e.g. edgegal[tflite]")
 
@@ -93,7 +97,7 @@ def wpa_psk(ssid: str, password: str) -> str:
     if re.fullmatch(r"[0-9a-fA-F]{64}", password):
         return password.lower()
     if not 8 <= len(password) <= 63 or not all(" " <= c <= "~" for c in password):
-        raise InputError("a Wi-Fi password is 8 to 63 plain ASCII characters")
+        raise InputError("a Wi-Fi password is 8 to 63 plain ASCII characters", "give the one of that network")
     return hashlib.pbkdf2_hmac("sha1", password.encode(), ssid.encode(), 4096, 32).hex()
 
 
@@ -116,9 +120,9 @@ def read_public_keys(path: Path) -> tuple[str, ...]:
     keys = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
     for key in keys:
         if not _is_public_key(key):
-            raise InputError(f"{path}: {key[:40]!r} is not an OpenSSH public key")
+            raise InputError(f"{path}: {key[:40]!r} is not an OpenSSH public key", "make one: ssh-keygen -t ed25519")
     if not keys:
-        raise InputError(f"{path} holds no key")
+        raise InputError(f"{path} holds no key", "give the .pub file of your SSH key")
     return keys
 
 

@@ -13,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 # Signs of life for one period of the watchdog: two may be lost.
 _BEATS_A_PERIOD = 4
+# As the unit's TimeoutStartSec: one step of a start may take as long as a start that tells nothing.
+_STEP_S = 120
 
 
 class Notifier:
@@ -45,6 +47,18 @@ class Notifier:
         period = environment.get("WATCHDOG_USEC", "")
         own = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         return cls(environment.get("NOTIFY_SOCKET"), int(period) / 1e6 if own and period.isdecimal() else None)
+
+    def starting(self, step: str) -> None:
+        """The run is being put together, and a step of that begins: the manager waits two minutes for the next sign.
+
+        Parameters
+        ----------
+        step
+            What it is, as `status` shows it.
+        """
+        with self._lock:
+            self._send(f"EXTEND_TIMEOUT_USEC={_STEP_S * 1_000_000}")
+        self.status(step)
 
     def ready(self) -> None:
         """The run has begun: the first frame came, or the source is waited for. Told once."""

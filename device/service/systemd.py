@@ -157,7 +157,10 @@ class Systemd:
         except FileNotFoundError:
             raise MissingPartError(f"{program} is not installed", "sudo apt install systemd") from None
         except subprocess.TimeoutExpired:
-            raise InputError(f"{' '.join(command)} did not end within {_PATIENCE_S:g} s") from None
+            raise InputError(
+                f"{' '.join(command)} did not end within {_PATIENCE_S:g} s",
+                "see what it waits for: systemctl list-jobs",
+            ) from None
 
     def _mend(self, said: str) -> str:
         if "authentication" in said or "Access denied" in said or "Permission denied" in said:

@@ -42,13 +42,15 @@ class Sink(ABC):
             Sightings that ended with this frame.
         """
 
-    def skip(self, reason: str) -> None:  # noqa: B027 - most sinks have nothing to say about it
+    def skip(self, reason: str, number: int | None = None) -> None:  # noqa: B027 - most sinks have nothing to say
         """Take note that one frame could not be used.
 
         Parameters
         ----------
         reason
             What was wrong with it, in one line.
+        number
+            Of the frame within the run, from 0; None where nobody knows.
         """
 
     def mark_false(self, sighting: int) -> None:  # noqa: B027 - most sinks have nothing to say about it

@@ -98,8 +98,9 @@ class SightingDatabase(Sink):
         if self._told or self._clock() - self._committed >= _COMMIT_EVERY_S:
             self._commit(self._connection)
 
-    def skip(self, reason: str) -> None:
-        self._frames.append(_HeldFrame({"run": self._run.id, "arrived": _now(), "fault": reason}))
+    def skip(self, reason: str, number: int | None = None) -> None:
+        row = {"run": self._run.id, "number": number, "arrived": _now(), "fault": reason}
+        self._frames.append(_HeldFrame(row))
 
     def mark_false(self, sighting: int) -> None:
         # In line with the writing thread, whose connection may be in the middle of something.
@@ -108,7 +109,7 @@ class SightingDatabase(Sink):
                 mark_false(self.path, self._run.id, sighting)
 
     def close(self, alive: Sequence[Sighting]) -> None:
-        if self._connection is None and not any("number" in held.row for held in self._frames):
+        if self._connection is None and all("fault" in held.row for held in self._frames):
             return
         self._tell(self._events.ends(alive))
         if self._connection is None:

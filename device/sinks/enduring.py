@@ -91,8 +91,8 @@ class Enduring(Sink):
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         self._try(lambda: self.sink.write(result, seen, ended))
 
-    def skip(self, reason: str) -> None:
-        self.sink.skip(reason)
+    def skip(self, reason: str, number: int | None = None) -> None:
+        self.sink.skip(reason, number)
 
     def mark_false(self, sighting: int) -> None:
         self._try(lambda: self.sink.mark_false(sighting))

@@ -186,7 +186,7 @@ class MqttSink(Sink):
         if events or self._pace.due:
             self._send_state()
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, number: int | None = None) -> None:
         self._state = self._state | {"skipped": self._state["skipped"] + 1, "last_skipped": reason}
 
     def mark_false(self, sighting: int) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 from itertools import count
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -29,6 +29,8 @@ _ANSWER_S = 10.0
 # Read-out and transfer beyond the exposure, of the slowest cameras on the slowest networks.
 _READ_OUT_S = 60.0
 _POLL_S = (0.02, 0.5)
+
+_MEND = "such as alpaca://192.168.1.20:11111/camera/0"
 
 _NOT_IMPLEMENTED, _INVALID_VALUE = 0x400, 0x401
 _FAILED = 5
@@ -75,21 +77,26 @@ class AlpacaSource(LiveSource):
     _http: http.client.HTTPConnection | None = None
 
     def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        self._options = parse_options(parts.query, AlpacaOptions, "alpaca:")
-        device = re.fullmatch(r"(?:/camera(?:/(\d+))?)?/?", parts.path)
-        if device is None:
-            raise InputError(f"{address} is no camera", "such as alpaca://192.168.1.20:11111/camera/0")
-        self._number = int(device[1] or 0)
-        try:
-            self._place = (parts.hostname, parts.port or _PORT) if parts.hostname else None
-        except ValueError as error:
-            raise InputError(f"{address} has no port that exists: {error}") from error
+        self._place, self._number, self._options = self.parse(address)
         where = "{}:{}".format(*self._place) if self._place else "found"
         super().__init__(f"alpaca://{where}/camera/{self._number}", "servers there are answer alpaca: alone")
         self._transactions = count(1)
         self._bayer: BayerPattern | None = None
         self._facts: dict[str, str | int | float | bool] = {}
+
+    @staticmethod
+    def parse(address: str) -> tuple[tuple[str, int] | None, int, AlpacaOptions]:
+        """Host and port, None to look for a server, the number of the camera, and the options."""
+        try:
+            parts = urlsplit(address)
+            place = (parts.hostname, parts.port or _PORT) if parts.hostname else None
+        except ValueError as error:
+            raise InputError(f"{address} has no host or no port that exists: {error}", _MEND) from error
+        options = parse_options(parts.query, AlpacaOptions, "alpaca:")
+        device = re.fullmatch(r"(?:/camera(?:/(\d+))?)?/?", parts.path)
+        if device is None:
+            raise InputError(f"{address} is no camera", _MEND)
+        return place, int(device[1] or 0), options
 
     def _connect(self) -> None:
         host, port = self._place or self._found()
@@ -112,7 +119,9 @@ class AlpacaSource(LiveSource):
     def _sensor_pattern(self) -> BayerPattern | None:
         kind = self._get("sensortype", _MONO)
         if kind in _OTHER_FILTERS:
-            raise InputError(f"{self.name} has {_OTHER_FILTERS[kind]} colour filters, which are not read")
+            raise InputError(
+                f"{self.name} has {_OTHER_FILTERS[kind]} colour filters, which are not read", "use mono or RGGB"
+            )
         if kind != _RGGB or self._get("binx", 1) > 1 or self._get("biny", 1) > 1:
             return None
         # The offset is that of the sensor; a part of it may begin elsewhere.
@@ -126,7 +135,9 @@ class AlpacaSource(LiveSource):
             self._put(what, **values)
         except AlpacaError as error:
             if error.number in (_NOT_IMPLEMENTED, _INVALID_VALUE):
-                raise InputError(f"{self.name} does not take {asked}: {error}") from error
+                raise InputError(
+                    f"{self.name} does not take {asked}: {error}", "give a value that the driver takes"
+                ) from error
             raise
 
     def _camera_facts(self) -> dict[str, str | int | float | bool]:
@@ -151,6 +162,7 @@ class AlpacaSource(LiveSource):
         self._order("startexposure", f"exposure={duration}", Duration=duration, Light=light)
         self._wait_until_ready()
         body = self._picture()
+        self.arrived = perf_counter()
         pixels = decode_imagebytes(body, self.name)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[..., 0]

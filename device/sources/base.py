@@ -26,12 +26,16 @@ class Source(Iterator[Frame]):
         Whether frames come when the sky gives them, for as long as nobody closes the source.
     keeps
         Whether frames of a live source wait until somebody takes them, as files do; those of a camera are lost.
+    arrived
+        When the last frame was there, by `time.perf_counter`: what its ``next`` took before was waiting for the sky,
+        and what it took after was reading. Before the ``next`` began where nobody waits for anything.
     """
 
     name: str
     stream: bool
     live: bool = False
     keeps: bool = False
+    arrived: float = 0.0
 
     @abstractmethod
     def __next__(self) -> Frame: ...

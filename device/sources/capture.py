@@ -5,6 +5,7 @@ import re
 from abc import abstractmethod
 from datetime import datetime, timezone
 from pathlib import Path
+from time import perf_counter
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
@@ -68,8 +69,10 @@ class _CaptureSource(LiveSource):
 
     def _read(self) -> tuple[NDArray[np.uint8] | None, datetime]:
         assert self._capture is not None
-        decoded, pixels = self._capture.read()
-        return (pixels if decoded else None), datetime.now(timezone.utc)
+        grabbed, time = self._capture.grab(), datetime.now(timezone.utc)
+        self.arrived = perf_counter()
+        decoded, pixels = self._capture.retrieve() if grabbed else (False, None)
+        return (pixels if decoded else None), time
 
     def _disconnect(self) -> None:
         helper, capture = self._helper, self._capture
@@ -85,13 +88,20 @@ class CameraSource(_CaptureSource):
     Raises
     ------
     InputError
-        An option is unknown or out of its range.
+        It names no device, or an option is unknown or out of its range.
     """
 
-    def __init__(self, address: str) -> None:
+    @staticmethod
+    def parse(address: str) -> tuple[Path, CameraOptions]:
+        """The device, and the options."""
         place, text = split_options(address.removeprefix("v4l2:"))
-        self._options = parse_options(text, CameraOptions, "v4l2:")
-        self._device = Path(f"/dev/video{place}" if place.isdecimal() else place)
+        options = parse_options(text, CameraOptions, "v4l2:")
+        if not place:
+            raise InputError("v4l2: names no device", "such as v4l2:0, which is v4l2:/dev/video0")
+        return Path(f"/dev/video{place}" if place.isdecimal() else place), options
+
+    def __init__(self, address: str) -> None:
+        self._device, self._options = self.parse(address)
         super().__init__(f"v4l2:{self._device}", "cameras there are: edgegal doctor")
 
     def _connect(self) -> None:
@@ -127,10 +137,29 @@ class StreamSource(_CaptureSource):
     """A stream that OpenCV's FFmpeg plays: ``rtsp://``, ``http://``, ``https://`` and others, RTSP over TCP.
 
     A user name and password may stand in the address; they are not shown.
+
+    Raises
+    ------
+    InputError
+        The address has no host, or no port that exists.
     """
 
+    @staticmethod
+    def parse(address: str) -> str:
+        """The address, if a player can make sense of it."""
+        mend = "such as rtsp://192.168.1.20:554/stream"
+        try:
+            parts = urlsplit(address)
+            _ = parts.port
+        except ValueError as error:
+            raise InputError(f"{without_password(address)} is no address of a stream: {error}", mend) from error
+        # A receiver of datagrams may name no host: it listens.
+        if not parts.hostname and parts.scheme not in ("udp", "tcp"):
+            raise InputError(f"{without_password(address)} names no host", mend)
+        return address
+
     def __init__(self, address: str) -> None:
-        self._address = address
+        self._address = self.parse(address)
         super().__init__(without_password(address), "check address, user name and password with another player")
 
     def _open(self) -> cv2.VideoCapture:
@@ -144,5 +173,9 @@ class StreamSource(_CaptureSource):
 
 def without_password(address: str) -> str:
     """The address as it may be shown."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        # Of no use to anybody, so nobody misses the rest.
+        return f"{address.partition(':')[0]}://..."
     return urlunsplit(parts._replace(netloc=re.sub(r"^.*@", "", parts.netloc), query="", fragment=""))

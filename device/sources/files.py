@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 from edgegal.device.sources import fits, pictures, ser
 from edgegal.device.sources.base import Source
@@ -62,7 +63,7 @@ class FileSource(Source):
         try:
             return self._reader(self._path, 0)
         except OSError as error:
-            raise FrameError(f"{self.name} cannot be read: {error.strerror or error}") from error
+            raise FrameError(f"{self.name} cannot be read: {error.strerror or error}", "may you read it?") from error
 
 
 def open_file(path: Path) -> Source:
@@ -96,25 +97,37 @@ class Sequence(Source):
     def __init__(self, name: str, files: Iterator[Path]) -> None:
         self.name = name
         self._files = files
+        self._path = Path()
         self._current: Source | None = None
         self._index = 0
+        self._missing: FrameError | None = None
 
     def __next__(self) -> Frame:
+        if self._missing is not None:
+            missing, self._missing = self._missing, None
+            self._index += 1
+            raise missing
         while True:
+            if self._current is None:
+                self._path = next(self._files)
+                if self.live:
+                    self.arrived = perf_counter()
             try:
                 if self._current is None:
-                    self._current = open_file(next(self._files))
+                    self._current = open_file(self._path)
                 frame = replace(next(self._current), index=self._index)
+            except StopIteration:
+                self._leave()
+                continue
             except FrameError:
                 if self._current is not None and not self._current.stream:
                     self._current = None
                 self._index += 1
                 raise
-            except StopIteration:
-                if self._current is None:
-                    raise
-                self._leave()
-                continue
+            except Exception as error:
+                # A defect. Whoever goes on with the next all the same is told first that this one is missing.
+                self._missing = FrameError(f"{self._path} broke what reads it: {error}", "copy it again")
+                raise
             self._index += 1
             return frame
 

@@ -24,6 +24,7 @@ SUFFIXES = tuple(kind + packed for packed in ("", ".gz", ".fz") for kind in (".f
 
 # 206265 arc seconds in a radian, over the thousand micrometres in a millimetre.
 _ARCSEC_PER_UM_PER_MM = 206.265
+_MEND = "copy or save it again, or leave it out"
 _NOBODY_SAID = ("", "unknown", "none")
 # How the pixels are stored, which is no fact about the picture.
 _STORAGE = re.compile(
@@ -61,7 +62,7 @@ def read_fits(path: Path, index: int = 0) -> Frame:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise FrameError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise FrameError(f"{path} cannot be read: {error.strerror or error}", _MEND) from error
 
 
 def decode_fits(data: bytes, name: str, index: int = 0) -> Frame:
@@ -85,7 +86,7 @@ def _frame(file: BinaryIO, name: str, index: int) -> Frame:
     bottom_up = _is_bottom_up(header)
     bayer = _bayer(header) if picture.ndim == 2 else None
     if picture.dtype.kind == "f" and not np.isfinite(picture).any():
-        raise FrameError(f"{name} has no finite pixel")
+        raise FrameError(f"{name} has no finite pixel", _MEND)
     return Frame(
         np.ascontiguousarray(picture[::-1]) if bottom_up else picture,
         name,
@@ -122,7 +123,7 @@ def _first_image(file: BinaryIO, name: str) -> tuple[Mapping[str, Any], NDArray[
         raise _not_whole(name, error) from error
     except (AstropyUserWarning, VerifyError) as error:
         raise _not_whole(name, error) from error
-    raise FrameError(f"{name} holds no image")
+    raise FrameError(f"{name} holds no image", _MEND)
 
 
 # What astropy and zlib raise on damaged files.
@@ -132,7 +133,7 @@ _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, I
 def _not_whole(name: str, error: Exception) -> FrameError:
     # The first sentence says what is wrong, those after it what a programmer might try.
     reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-    return FrameError(f"{name} is not a whole FITS file: {reason}")
+    return FrameError(f"{name} is not a whole FITS file: {reason}", _MEND)
 
 
 def _cards(header: Any) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _as_picture(data: NDArray[Any], name: str) -> NDArray[Any]:
     if data.ndim == 3 and data.shape[0] in (3, 4):
         data = np.moveaxis(data[:3], 0, 2)
     elif data.ndim != 2:
-        raise FrameError(f"{name} holds data of shape {data.shape}, which is no mono or colour picture")
+        raise FrameError(f"{name} holds data of shape {data.shape}, which is no mono or colour picture", _MEND)
     return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
 
 

@@ -13,6 +13,7 @@ from edgegal.errors import FrameError
 
 __all__ = ["CONTENT_TYPE", "decode_imagebytes"]
 
+_MEND = "look at the network and at the log of the camera's server"
 CONTENT_TYPE = "application/imagebytes"
 
 # Version, error, two transaction numbers, start of the data, type of the picture, type sent, rank, three lengths.
@@ -41,22 +42,23 @@ def decode_imagebytes(raw: bytes, name: str) -> NDArray[Any]:
         The camera reports an error instead of a picture, or the answer is damaged.
     """
     if len(raw) < _HEADER.size:
-        raise FrameError(f"{name} sent {len(raw)} bytes instead of a picture")
+        raise FrameError(f"{name} sent {len(raw)} bytes instead of a picture", _MEND)
     version, error, _, _, start, _, sent, rank, *lengths = _HEADER.unpack(raw[: _HEADER.size])
     if version != 1:
-        raise FrameError(f"{name} sent ImageBytes of version {version}; 1 is read")
+        raise FrameError(f"{name} sent ImageBytes of version {version}; 1 is read", _MEND)
     if not _HEADER.size <= start <= len(raw):
-        raise FrameError(f"{name} sent a damaged picture: its data begin at byte {start} of {len(raw)}")
+        raise FrameError(f"{name} sent a damaged picture: its data begin at byte {start} of {len(raw)}", _MEND)
     if error:
-        raise FrameError(f"{name} gave no picture: {raw[start:].decode('utf-8', 'replace').strip()} (error {error:#x})")
+        words = raw[start:].decode("utf-8", "replace").strip()
+        raise FrameError(f"{name} gave no picture: {words} (error {error:#x})", _MEND)
     if sent not in _TYPES or rank not in (2, 3):
-        raise FrameError(f"{name} sent a damaged picture: values of type {sent} on {rank} axes")
+        raise FrameError(f"{name} sent a damaged picture: values of type {sent} on {rank} axes", _MEND)
     shape, dtype = tuple(lengths[:rank]), np.dtype(_TYPES[sent])
     if min(shape) < 1:
-        raise FrameError(f"{name} sent a damaged picture: its size is {shape}")
+        raise FrameError(f"{name} sent a damaged picture: its size is {shape}", _MEND)
     count = int(np.prod(shape, dtype=np.int64))
     if len(raw) - start < count * dtype.itemsize:
-        raise FrameError(f"{name} sent {len(raw) - start} of {count * dtype.itemsize} bytes of a picture")
+        raise FrameError(f"{name} sent {len(raw) - start} of {count * dtype.itemsize} bytes of a picture", _MEND)
     # The first axis is x.
     picture = np.frombuffer(raw, dtype, count, start).reshape(shape).swapaxes(0, 1)
     return np.ascontiguousarray(picture, dtype=dtype.newbyteorder("="))

@@ -4,7 +4,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, perf_counter
 from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
@@ -29,6 +29,8 @@ _SETTLED_S = 1.0
 _READ_OUT_S = 60.0
 _LOOK_S = 0.5
 _CHUNK = 2**20
+
+_MEND = "such as indi://localhost:7624/CCD Simulator"
 
 _BLOB = "CCD1"
 # Where drivers keep the gain.
@@ -57,21 +59,27 @@ class IndiSource(LiveSource):
     _socket: socket.socket | None = None
 
     def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        self._options = parse_options(parts.query, IndiOptions, "indi:")
-        device = unquote(parts.path.strip("/"))
-        try:
-            self._place = (parts.hostname or "localhost", parts.port or _PORT)
-        except ValueError as error:
-            raise InputError(f"{address} has no port that exists: {error}") from error
-        if not device:
-            raise InputError(f"{address} names no device", "such as indi://localhost:7624/CCD Simulator")
+        self._place, device, self._options = self.parse(address)
         host, port = self._place
         super().__init__(f"indi://{host}:{port}/{device}", f"devices there are: indi_getprop -h {host} -p {port}")
         self._device = device
         self._stream = MessageStream()
         self._unread: deque[Element] = deque()
         self._properties = Properties(device)
+
+    @staticmethod
+    def parse(address: str) -> tuple[tuple[str, int], str, IndiOptions]:
+        """Host and port, the device, and the options."""
+        try:
+            parts = urlsplit(address)
+            place = (parts.hostname or "localhost", parts.port or _PORT)
+        except ValueError as error:
+            raise InputError(f"{address} has no host or no port that exists: {error}", _MEND) from error
+        options = parse_options(parts.query, IndiOptions, "indi:")
+        device = unquote(parts.path.strip("/"))
+        if not device:
+            raise InputError(f"{address} names no device", _MEND)
+        return place, device, options
 
     def _connect(self) -> None:
         self._socket = connected_socket(self._place)
@@ -133,10 +141,13 @@ class IndiSource(LiveSource):
         # What the exposure before left behind is no answer to this one.
         asked = False
         for message in self._messages(timeout_s):
+            self.arrived = perf_counter()
             try:
                 blob = blob_of(message, self._device, _BLOB)
             except ValueError as error:
-                raise FrameError(f"{self.name} sent a damaged frame: {error}") from error
+                raise FrameError(
+                    f"{self.name} sent a damaged frame: {error}", "look at the network and the driver's log"
+                ) from error
             if blob is not None:
                 return blob
             if self._options.listen:

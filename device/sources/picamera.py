@@ -47,11 +47,7 @@ class PicameraSource(LiveSource):
     _camera: Any = None
 
     def __init__(self, address: str) -> None:
-        place, text = split_options(address.removeprefix("picamera2:"))
-        if place and not place.isdecimal():
-            raise InputError(f"picamera2: takes the number of a camera, not {place!r}", "the first is picamera2:0")
-        self._options = parse_options(text, PicameraOptions, "picamera2:")
-        self._number = int(place or 0)
+        self._number, self._options = self.parse(address)
         try:
             from picamera2 import Picamera2
         except ImportError as error:
@@ -62,6 +58,14 @@ class PicameraSource(LiveSource):
             ) from error
         self._make = Picamera2
         super().__init__(f"picamera2:{self._number}", "cameras the system knows: rpicam-hello --list-cameras")
+
+    @staticmethod
+    def parse(address: str) -> tuple[int, PicameraOptions]:
+        """The number of the camera, and the options."""
+        place, text = split_options(address.removeprefix("picamera2:"))
+        if place and not place.isdecimal():
+            raise InputError(f"picamera2: takes the number of a camera, not {place!r}", "the first is picamera2:0")
+        return int(place or 0), parse_options(text, PicameraOptions, "picamera2:")
 
     def _connect(self) -> None:
         self._helper = Helper(self.name)
@@ -100,6 +104,7 @@ class PicameraSource(LiveSource):
 
     def _take(self) -> Frame:
         request = self._camera.capture_request()
+        self.arrived = time.perf_counter()
         try:
             stored, facts = request.make_array("raw"), request.get_metadata()
         finally:

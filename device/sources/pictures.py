@@ -14,6 +14,8 @@ __all__ = ["SUFFIXES", "read_picture"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
+_MEND = "copy or save it again, or leave it out"
+
 _JPEG_START = b"\xff\xd8"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -38,14 +40,14 @@ def read_picture(path: Path, index: int = 0) -> Frame:
     raw = path.read_bytes()
     problem = _problem(raw)
     if problem:
-        raise FrameError(f"{path} {problem}")
+        raise FrameError(f"{path} {problem}", _MEND)
     try:
         with silent_opencv():
             pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
-        raise FrameError(f"{path} cannot be decoded: {str(error.err).strip()}") from error
+        raise FrameError(f"{path} cannot be decoded: {str(error.err).strip()}", _MEND) from error
     if pixels is None:
-        raise FrameError(f"{path} is damaged: its pixels cannot be decoded")
+        raise FrameError(f"{path} is damaged: its pixels cannot be decoded", _MEND)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return Frame(pixels, str(path), index, linear=pixels.dtype != np.uint8)

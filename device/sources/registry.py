@@ -3,17 +3,19 @@
 A source's module is imported when the source is opened: a device that never uses it does not pay for its packages.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from edgegal.device.sources import files, video
 from edgegal.device.sources.base import Source
 from edgegal.errors import InputError
 
-__all__ = ["SOURCES", "SourceKind", "open_source"]
+__all__ = ["SOURCES", "SourceKind", "check_address", "open_files", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class SourceKind:
     module
         Where it lives, below ``edgegal.device.sources``.
     name
-        Of its class, which is made from the whole address.
+        Of its class, which is made from the whole address and whose ``parse`` takes one apart.
     example
         An address, for people.
     """
@@ -36,8 +38,15 @@ class SourceKind:
 
     def open(self, address: str) -> Source:
         """The source of an address; nothing is reached yet."""
-        source: Source = getattr(import_module(f"edgegal.device.sources.{self.module}"), self.name)(address)
+        source: Source = self._source()(address)
         return source
+
+    def check(self, address: str) -> None:
+        """`InputError` when an address makes no sense; nothing is opened."""
+        self._source().parse(address)
+
+    def _source(self) -> Any:
+        return getattr(import_module(f"edgegal.device.sources.{self.module}"), self.name)
 
 
 _STREAM = SourceKind("capture", "StreamSource", "rtsp://camera:554/stream")
@@ -54,7 +63,7 @@ SOURCES: Mapping[str, SourceKind] = {
 }
 """Kinds of source by the scheme of their addresses."""
 
-_SCHEME = re.compile(r"([a-z][a-z0-9]*):")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
 
 def open_source(uri: str, patient: bool = False) -> Source:
@@ -75,18 +84,36 @@ def open_source(uri: str, patient: bool = False) -> Source:
     MissingPartError
         A package that the source needs is absent.
     """
-    scheme = _SCHEME.match(uri)
-    if scheme and scheme[1] in SOURCES:
-        source = SOURCES[scheme[1]].open(uri)
-        if not patient:
-            source.reach()
-        return source
-    path = Path(uri)
+    kind = _kind_of(uri)
+    if kind is None:
+        return open_files(Path(uri), f", or {' '.join(f'{name}:' for name in SOURCES)}")
+    source = kind.open(uri)
+    if not patient:
+        source.reach()
+    return source
+
+
+def open_files(path: Path, others: str = "") -> Source:
+    """Open a file that holds frames, or a folder of such files.
+
+    Parameters
+    ----------
+    path
+        A picture, FITS file, video or SER video, or a folder of these.
+    others
+        What else may be given, for the error when nothing is there.
+
+    Raises
+    ------
+    InputError
+        Nothing is there, or nothing here reads it.
+    MissingPartError
+        A package that it needs is absent.
+    """
     if path.is_dir():
         return files.FolderSource(path)
     if not path.exists():
-        schemes = " ".join(f"{name}:" for name in SOURCES)
-        raise InputError(f"no file or folder {uri}", f"give a picture, a FITS file, a video, a folder, or {schemes}")
+        raise InputError(f"no file or folder {path}", f"give a picture, a FITS file, a video, a folder{others}")
     name = path.name.lower()
     if name.endswith(files.SUFFIXES):
         return files.open_file(path)
@@ -94,3 +121,31 @@ def open_source(uri: str, patient: bool = False) -> Source:
         return video.VideoSource(path)
     known = " ".join(files.SUFFIXES + video.SUFFIXES)
     raise InputError(f"no source reads files named like {path.name}", f"known endings: {known}")
+
+
+def check_address(uri: str) -> None:
+    """Judge what `open_source` takes without opening it; files and folders are not looked for.
+
+    Raises
+    ------
+    InputError
+        It has a scheme that no source has, or a part of it is unknown, absent or out of its range.
+    """
+    kind = _kind_of(uri)
+    if kind is not None:
+        kind.check(uri)
+
+
+def _kind_of(uri: str) -> SourceKind | None:
+    """The kind of source that an address is of; None for a file or folder."""
+    scheme = _SCHEME.match(uri)
+    if scheme is None:
+        return None
+    if scheme[1] in SOURCES:
+        return SOURCES[scheme[1]]
+    # File names may hold colons, and drives of Windows are letters.
+    close = difflib.get_close_matches(scheme[1].lower(), SOURCES, n=1)
+    if (scheme[2] or close) and not Path(uri).exists():
+        known = " ".join(f"{name}:" for name in SOURCES)
+        raise InputError(f"no source has the scheme {scheme[1]}:", f"did you mean {close[0]}:?" if close else known)
+    return None

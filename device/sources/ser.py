@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgegal.device.sources.base import Source
 from edgegal.device.sources.options import Options, parse_options, split_options
-from edgegal.errors import FrameError
+from edgegal.errors import FrameError, InputError
 from edgegal.frames import BayerPattern, Frame, Header
 
 __all__ = ["SUFFIXES", "SerHeader", "SerSource", "parse_header", "ser_time"]
@@ -34,6 +34,8 @@ _BAYER: dict[int, BayerPattern] = {8: "RGGB", 9: "GRBG", 10: "GBRG", 11: "BGGR"}
 _CMY = {16: "CYYM", 17: "YCMY", 18: "YMCY", 19: "MYYC"}
 _MONO, _RGB, _BGR = 0, 100, 101
 _MOST_PIXELS = 2**30
+_FOREIGN = "copy it again, or have the program that recorded it save it as SER version 3"
+_UNREAD = "give a file that is there and that you may read"
 
 _YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
 # Programs without a clock write zeros or small numbers; nobody recorded SER videos before.
@@ -125,18 +127,18 @@ def parse_header(raw: bytes, name: str, endian: Endian | None = None) -> SerHead
         It is no SER file, or of a colour or depth that nothing here reads.
     """
     if len(raw) < _HEADER_BYTES:
-        raise FrameError(f"{name} is no SER file: {len(raw)} bytes are less than its header")
+        raise FrameError(f"{name} is no SER file: {len(raw)} bytes are less than its header", _FOREIGN)
     _, colour, flag, width, height, depth, frames, observer, instrument, telescope, _, utc = _HEADER.unpack(
         raw[:_HEADER_BYTES]
     )
     if colour in _CMY:
         raise FrameError(f"{name} has {_CMY[colour]} colour filters, which are not read", "record mono, RGGB or RGB")
     if colour not in (_MONO, _RGB, _BGR, *_BAYER):
-        raise FrameError(f"{name} is no SER file: there is no colour {colour}")
+        raise FrameError(f"{name} is no SER file: there is no colour {colour}", _FOREIGN)
     if not 1 <= depth <= 16:
-        raise FrameError(f"{name} has {depth} bits a value; 1 to 16 are read")
+        raise FrameError(f"{name} has {depth} bits a value; 1 to 16 are read", _FOREIGN)
     if width < 1 or height < 1 or width * height > _MOST_PIXELS:
-        raise FrameError(f"{name} is no SER file: a frame of {width} x {height} pixels")
+        raise FrameError(f"{name} is no SER file: a frame of {width} x {height} pixels", _FOREIGN)
     # By the specification 1 means little-endian. The first programs had it the other way round, and so have all since.
     order = endian or ("big" if flag == 1 else "little")
     by, camera, scope = (text.split(b"\0")[0].decode("latin-1").strip() for text in (observer, instrument, telescope))
@@ -170,6 +172,8 @@ class SerSource(Source):
     ------
     FrameError
         See `parse_header`; or the file holds no whole frame.
+    InputError
+        The address names no file, or an option is unknown.
     """
 
     stream = True
@@ -177,15 +181,14 @@ class SerSource(Source):
     def __init__(self, path: Path | str) -> None:
         options = SerOptions()
         if isinstance(path, str):
-            place, text = split_options(path.removeprefix("ser:"))
-            path, options = Path(place), parse_options(text, SerOptions, "ser:")
+            path, options = self.parse(path)
         self.name = str(path)
         self._index = 0
         try:
             # Not mapped into memory: a file that another program cuts short would end this one with SIGBUS.
             self._file = path.open("rb", buffering=0)
         except OSError as error:
-            raise FrameError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise FrameError(f"{path} cannot be read: {error.strerror or error}", _UNREAD) from error
         try:
             size = os.fstat(self._file.fileno()).st_size
             self._header = parse_header(self._file.read(_HEADER_BYTES), self.name, options.endian)
@@ -196,11 +199,20 @@ class SerSource(Source):
             raise
         self._facts = _facts(self._header)
 
+    @staticmethod
+    def parse(address: str) -> tuple[Path, SerOptions]:
+        """The file, and the options."""
+        place, text = split_options(address.removeprefix("ser:"))
+        options = parse_options(text, SerOptions, "ser:")
+        if not place:
+            raise InputError("ser: names no file", "such as ser:night.ser?endian=big")
+        return Path(place), options
+
     def _whole_frames(self, size: int) -> int:
         present = (size - _HEADER_BYTES) // self._header.frame_bytes
         announced = self._header.frames
         if not present:
-            raise FrameError(f"{self.name} holds no whole frame")
+            raise FrameError(f"{self.name} holds no whole frame", "copy it again, or leave it out")
         if announced > present:
             _log.warning("%s ends after %d of %d frames", self.name, present, announced)
         return min(announced, present) if announced else present
@@ -223,7 +235,7 @@ class SerSource(Source):
         raw = self._file.read(header.frame_bytes)
         if len(raw) < header.frame_bytes:
             self._frames = index
-            raise FrameError(f"{self.name} was cut short while it was read, at frame {index}")
+            raise FrameError(f"{self.name} was cut short while it was read, at frame {index}", "copy it again")
         return Frame(
             _pixels(raw, header),
             self.name,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from threading import Event
-from time import monotonic
+from time import monotonic, perf_counter
 
 import numpy as np
 from pydantic import Field
@@ -69,7 +69,7 @@ class SimulatedSource(Source):
 
     def __init__(self, address: str) -> None:
         self.name = address
-        options = parse_options(address.removeprefix("sim:"), SimulatedOptions, "sim:", ",")
+        options = self.parse(address)
         self._options = options
         self._night = Night(
             options.seed,
@@ -84,6 +84,11 @@ class SimulatedSource(Source):
         self._due = monotonic()
         self._closing = Event()
 
+    @staticmethod
+    def parse(address: str) -> SimulatedOptions:
+        """The options."""
+        return parse_options(address.removeprefix("sim:"), SimulatedOptions, "sim:", ",")
+
     def __next__(self) -> Frame:
         self._keep_pace()
         index = self._index
@@ -93,7 +98,7 @@ class SimulatedSource(Source):
         chance = np.random.default_rng((self._options.seed, index, 1))
         damaged, clouded = chance.random(2) < (self._options.drop, self._options.cloud)
         if damaged:
-            raise FrameError(f"{self.name}: frame {index} arrived damaged")
+            raise FrameError(f"{self.name} sent a damaged frame")
         frame = self._night.frame(index)
         return _clouded(frame, chance) if clouded else frame
 
@@ -103,6 +108,7 @@ class SimulatedSource(Source):
     def _keep_pace(self) -> None:
         if self._options.fps is not None:
             self._closing.wait(max(0.0, self._due - monotonic()))
+            self.arrived = perf_counter()
             self._due = max(self._due, monotonic() - 1) + 1 / self._options.fps
 
 

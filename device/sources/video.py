@@ -39,7 +39,7 @@ class VideoSource(Source):
         self._first = self._decoded()
         if self._first is None:
             self.close()
-            raise FrameError(f"{path} is not a video that OpenCV can decode")
+            raise FrameError(f"{path} is not a video that OpenCV can decode", "save it as H.264 or MJPEG")
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def __next__(self) -> Frame:

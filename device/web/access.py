@@ -140,7 +140,7 @@ def find_password(folder: Path | None) -> tuple[Password | None, str]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}", "let the user who runs edgegal read it") from None
     except ValueError:
         raise InputError(f"{path} does not hold a password's hash", "delete it, and a new password is made") from None
     # 15 letters of 32: nothing in it reads as something else, for it is typed on a phone in the dark.

@@ -227,7 +227,7 @@ class Live(Sink):
         # Else the pictures of a moment that nobody looks at any more would stay in memory.
         _ = self.moment
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, number: int | None = None) -> None:
         self._now = replace(self._now, skipped=self._now.skipped + 1, last_skipped=reason)
         self.history.skip()
 

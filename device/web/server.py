@@ -137,5 +137,8 @@ def _listening(host: str, port: int) -> socket.socket:
             raise InputError(
                 f"port {port} of {host} is in use, perhaps by another run", "stop that, or give another --web-address"
             ) from None
-        raise InputError(f"the page cannot listen on {host}, port {port}: {error.strerror}") from None
+        raise InputError(
+            f"the page cannot listen on {host}, port {port}: {error.strerror}",
+            "give an address of this computer and a port from 1024 on with --web-address",
+        ) from None
     return listening

@@ -27,16 +27,30 @@ def show(
 
 @app.command()
 def check(file: Path = typer.Argument(help="Settings file."), as_json: bool = _JSON) -> None:
-    """Read a settings file; exit 2 naming the line of the first problem."""
+    """Read a settings file; exit 2 naming the line of the first problem, and warn of settings without effect.
+
+    The address of a source is judged without opening it: a camera or folder may be on another computer.
+    """
     import json
 
     from edgegal import settings
+    from edgegal.device.effects import idle_settings
+    from edgegal.device.sources import check_address
     from edgegal.errors import InputError
 
     try:
-        settings.load(file)
+        found = settings.load(file)
+        if found.run.source is not None:
+            with settings.located(file, "run", "source"):
+                check_address(found.run.source)
     except InputError as error:
         if as_json:
             typer.echo(json.dumps({"file": str(file), "sound": False, "problem": error.message, "mend": error.mend}))
         raise
-    typer.echo(json.dumps({"file": str(file), "sound": True}) if as_json else f"{file}: sound")
+    warnings = [idle.words for idle in idle_settings(found)]
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "sound": True, "warnings": warnings}))
+        return
+    for warning in warnings:
+        typer.echo(f"{file}: {warning}", err=True)
+    typer.echo(f"{file}: sound")

@@ -217,14 +217,14 @@ def run(
         10.0,
         "--stall-after",
         min=1,
-        help="Seconds after which a stuck network or disk is given up and begun anew.",
+        help="Seconds after which a stuck part is begun anew; thrice the longest step of a frame, if that is more.",
         rich_help_panel=_RUNNING,
     ),
     reopen_after: float | None = typer.Option(
         None,
         "--reopen-after",
         min=1,
-        help="Seconds without a frame after which a camera is opened anew; its own time by default.",
+        help="Seconds without a frame after which a camera is opened anew, a folder never; its own time by default.",
         rich_help_panel=_RUNNING,
     ),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Stop after N frames.", rich_help_panel=_RUNNING),
@@ -248,7 +248,10 @@ def run(
     from edgegal.device.wiring import wired
     from edgegal.settings import Settings
 
-    with stop_signals(), wired(Settings.of_flags(context.params)) as ready:
+    asked = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    with stop_signals(), wired(Settings.of_flags(context.params), asked) as ready:
         page = ready.page
         if page:
             typer.echo(f"page: {page.url}", err=True)

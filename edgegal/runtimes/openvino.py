@@ -70,7 +70,9 @@ class OpenVINOAdapter(RuntimeAdapter):
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-            raise InputError(f"{path} is not an OpenVINO model that can run: {reason}") from error
+            raise InputError(
+                f"{path} is not an OpenVINO model that can run: {reason}", "export it anew, or take another runtime"
+            ) from error
         self._request = self._compiled.create_infer_request()
         # Not the compiled model's: compiling may swap an output's last operations, and their names then share a tensor.
         self._inputs = tuple(self._tensor(port) for port in model.inputs)

@@ -73,3 +73,45 @@ def test_help_of_run_puts_its_flags_under_headings() -> None:
     places = [shown.index(f"\n{heading}\n") for heading in headings]
     assert places == sorted(places)
     assert places[1] < shown.index("--stack") < places[2]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("sim:frames=0", "line 4: run.source: sim: frames='0'"),
+        ("watch:captures?often=1", "line 4: run.source: watch: has no option 'often'"),
+        ("rstp://camera/live", "line 4: run.source: no source has the scheme rstp:"),
+        ("indi://localhost", "line 4: run.source: indi://localhost names no device"),
+    ],
+)
+def test_check_judges_the_address_of_a_source_without_opening_it(file: Path, source: str, problem: str) -> None:
+    file.write_text(f'# a night\n[run]\nthreads = 2\nsource = "{source}"\n')
+    error = _refused(config.app, "check", file)
+    assert problem in error.message
+    assert str(file) in error.message
+    assert error.mend
+    file.write_text('[run]\nsource = "indi://nowhere.invalid/CCD?exposure=2"\n')
+    assert CliRunner().invoke(config.app, ["check", str(file)]).stdout == f"{file}: sound\n"
+
+
+def test_check_warns_of_settings_without_effect(file: Path) -> None:
+    file.write_text("[sightings]\nsolve = true\n")
+    words = "sightings.solve has no effect: what ASTAP solves is the stack (add --stack N, or leave it out)"
+    result = CliRunner().invoke(config.app, ["check", str(file)])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{file}: sound\n", f"{file}: {words}\n")
+    document = json.loads(CliRunner().invoke(config.app, ["check", str(file), "--json"]).stdout)
+    assert document == {"file": str(file), "sound": True, "warnings": [words]}
+
+
+def test_a_flag_without_effect_is_refused_and_a_setting_of_the_file_is_not(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = "sim:frames=1,width=256,height=256"
+    assert "--solve has no effect" in _refused(run.app, source, "--solve").message
+    file.write_text("[sightings]\nsolve = true\n[watch]\nreopen_after = 60\n")
+    result = CliRunner().invoke(run.app, [source, "--config", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "sightings.solve has no effect" in caplog.text
+    assert "watch.reopen_after has no effect" in caplog.text
+    # A flag of the same name is one that somebody gave.
+    assert "--reopen-after has no effect" in _refused(run.app, source, "--config", file, "--reopen-after", 5).message

@@ -84,8 +84,9 @@ def test_dead_pixels_of_a_flat_become_unknown_and_not_infinite() -> None:
 
 def test_a_display_picture_is_refused() -> None:
     frame = Frame(np.zeros(SHAPE, np.uint8), "photo.jpg", linear=False)
-    with pytest.raises(FrameError, match=r"photo\.jpg is a display picture"):
+    with pytest.raises(FrameError, match=r"photo\.jpg is a display picture") as caught:
         Calibration(dark=Master("dark", np.zeros(SHAPE, np.float32)))(frame)
+    assert caught.value.mend == "give raw frames, or leave the masters out"
 
 
 def test_a_master_of_another_size_is_refused_with_both_sizes() -> None:

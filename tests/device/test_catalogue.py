@@ -75,8 +75,9 @@ def test_doubles_and_objects_without_a_place_are_left_out(catalogue: Catalogue) 
 def test_another_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "other.csv"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         read_catalogue(file)
+    assert caught.value.mend
     with pytest.raises(InputError, match="no catalogue"):
         read_catalogue(tmp_path / "absent.csv")
 

@@ -20,12 +20,12 @@ def indices(handover: Handover) -> list[int | str]:
 
 def test_the_newest_frame_of_a_camera_takes_the_place_of_the_one_that_waits() -> None:
     handover = Handover(latest=True)
-    assert all(handover.ready() and handover.put(frame(i), 0.5) for i in range(5))
+    assert all(handover.ready() and handover.put(frame(i), 2.0, 0.5) for i in range(5))
     handover.end()
     taken = handover.take()
     assert taken is not None
     assert taken.frame is not None
-    assert (taken.frame.index, taken.read_s, taken.dropped) == (4, 0.5, 4)
+    assert (taken.number, taken.wait_s, taken.read_s, taken.dropped) == (4, 2.0, 0.5, 4)
     assert handover.take() is None
 
 
@@ -35,7 +35,7 @@ def test_a_file_waits_and_loses_nothing() -> None:
     def read() -> None:
         for i in range(40):
             assert handover.ready()
-            assert handover.put_bad(f"bad {i}") if i % 3 == 0 else handover.put(frame(i), 0.0)
+            assert handover.put_bad(f"bad {i}", i) if i % 3 == 0 else handover.put(frame(i), 0.0, 0.0)
         handover.end()
 
     reader = threading.Thread(target=read)
@@ -47,9 +47,9 @@ def test_a_file_waits_and_loses_nothing() -> None:
 
 def test_bad_frames_of_a_camera_are_told_and_push_no_good_one_out() -> None:
     handover = Handover(latest=True)
-    handover.put(frame(0), 0.0)
-    handover.put_bad("cut")
-    handover.put_bad("cut again")
+    handover.put(frame(0), 0.0, 0.0)
+    handover.put_bad("cut", 1)
+    handover.put_bad("cut again", 2)
     handover.end()
     assert indices(handover) == ["cut", "cut again", 0]
     assert handover.dropped == 0
@@ -58,7 +58,7 @@ def test_bad_frames_of_a_camera_are_told_and_push_no_good_one_out() -> None:
 def test_a_flood_of_bad_frames_stays_in_bounded_memory() -> None:
     handover = Handover(latest=True)
     for i in range(5_000):
-        handover.put_bad(f"{i}")
+        handover.put_bad(f"{i}", i)
     handover.end()
     left = indices(handover)
     assert len(left) == 1_000
@@ -67,12 +67,12 @@ def test_a_flood_of_bad_frames_stays_in_bounded_memory() -> None:
 
 def test_an_end_frees_a_reader_that_waits_and_one_that_takes() -> None:
     handover = Handover(latest=False)
-    assert handover.put(frame(0), 0.0)
+    assert handover.put(frame(0), 0.0, 0.0)
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(handover.ready()))
     waiting.start()
     handover.end(discard=True)
     waiting.join()
     assert answers == [False]
-    assert not handover.put_bad("too late")
+    assert not handover.put_bad("too late", 1)
     assert handover.take() is None

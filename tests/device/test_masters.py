@@ -1,14 +1,17 @@
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from edgegal.cli import app
 from edgegal.device.masters import Kind, Master, make_master, read_master, write_master
-from edgegal.errors import InputError
+from edgegal.errors import FrameError, InputError
 from edgegal.sky import draw_stars
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -180,3 +183,37 @@ def test_a_master_under_a_name_that_no_run_reads_is_refused(tmp_path: Path) -> N
     assert isinstance(result.exception, InputError)
     assert "end it in one of: .fits .fit .fts" in str(result.exception.mend)
     assert not (tmp_path / "dark.png").exists()
+
+
+@pytest.mark.parametrize("given", ["nowhere", "sim:frames=3", "v4l2:0"])
+def test_masters_are_made_of_files_alone_and_nothing_else_is_offered(tmp_path: Path, given: str) -> None:
+    result = CliRunner().invoke(app, ["calibrate", "dark", given, "--out", str(tmp_path / "dark.fits")])
+    assert isinstance(result.exception, InputError)
+    assert result.exception.message == f"no file or folder {given}"
+    assert result.exception.mend.startswith("give FITS files, SER videos or 16-bit pictures")
+    assert "sim:" not in result.exception.mend
+
+
+def test_a_display_picture_is_no_calibration_frame_and_there_is_a_mend(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(FrameError, match="display picture") as caught:
+        make_master("dark", [tmp_path])
+    assert "16-bit" in caught.value.mend
+
+
+def test_a_full_disk_is_said_with_a_mend_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match=r"dark\.fits cannot be written: No space left on device") as caught:
+        write_master(tmp_path / "dark.fits", Master("dark", np.zeros(SHAPE, np.float32)))
+    assert "make room" in caught.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said_with_a_mend(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(InputError, match="cannot be written: ") as caught:
+        write_master(tmp_path / "taken" / "dark.fits", Master("dark", np.zeros(SHAPE, np.float32)))
+    assert caught.value.mend

@@ -136,7 +136,7 @@ def write_bad(folder: Path, sky: Path) -> None:
         (["sky.png", "--bundle", "nowhere"], 2, "no bundle at nowhere"),
         (["sky.png", "--dark", "nowhere"], 2, "no file or folder nowhere"),
         (["sky.png", "--catalogue", "nowhere"], 2, "no catalogue nowhere"),
-        (["sky.png", "--solve"], 2, "there is none"),
+        (["sky.png", "--solve"], 2, "--solve has no effect"),
         (["sky.png", "--mqtt-broker", "http://x"], 2, "no address of a broker"),
     ],
 )

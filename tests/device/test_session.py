@@ -1,8 +1,10 @@
 import contextlib
+import json
 import logging
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,13 +26,17 @@ from edgegal.device.pipeline import FrameResult, Naming, Pipeline, StageTimes
 from edgegal.device.quality import Judge
 from edgegal.device.session import Spares, observe, stop_signals
 from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
+from edgegal.device.sinks.database import SightingDatabase
+from edgegal.device.sinks.enduring import Enduring
+from edgegal.device.sinks.facts import RunFacts
 from edgegal.device.sources import Source, open_source
+from edgegal.device.sources.files import open_file
 from edgegal.device.stacking import LiveStack
 from edgegal.device.supervision import StageFailedError
 from edgegal.device.tracking import Sighting
 from edgegal.errors import FrameError, InputError
 from edgegal.frames import Frame, View
-from edgegal.preprocess import Stretch, crop_square
+from edgegal.preprocess import Stretch, as_view, crop_square
 from edgegal.sky import Night
 
 Detect = Callable[[View], Detections]
@@ -292,6 +298,7 @@ class _Listed(_Watching):
         self.seen: list[str] = []
         self.indices: list[int] = []
         self.skipped: list[str] = []
+        self.skipped_numbers: list[int | None] = []
         self.dropped = 0
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
@@ -300,8 +307,9 @@ class _Listed(_Watching):
         self.indices.append(result.frame.index)
         self.dropped = result.dropped
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, number: int | None = None) -> None:
         self.skipped.append(reason)
+        self.skipped_numbers.append(number)
 
 
 def nothing(view: View) -> Detections:
@@ -354,9 +362,12 @@ def test_a_pipeline_that_hangs_is_made_again_and_its_late_answer_is_not_listened
     here, there = pipe
     came_back = threading.Event()
 
+    frames = iter(range(4))
+
     def hang(view: View) -> Detections:
-        here.recv(1)
-        came_back.set()
+        if next(frames) == 1:
+            here.recv(1)
+            came_back.set()
         return Detections.empty()
 
     listed = _Listed()
@@ -364,12 +375,12 @@ def test_a_pipeline_that_hangs_is_made_again_and_its_late_answer_is_not_listened
         open_source(str(folder)),
         Pipeline(hang),
         (listed,),
-        spares=Spares(pipeline=lambda: Pipeline(nothing), stall_s=0.3),
+        spares=Spares(pipeline=lambda: Pipeline(nothing), stall_s=0.2),
     )
     assert len(summary.restarts) == 1
-    assert "1.png hung" in summary.restarts[0]
-    assert [Path(name).name for name in listed.seen] == ["2.png", "4.png"]
-    assert listed.skipped[0].endswith("1.png: processing hung")
+    assert "2.png hung" in summary.restarts[0]
+    assert [Path(name).name for name in listed.seen] == ["1.png", "4.png"]
+    assert listed.skipped[0].endswith("2.png: processing hung")
     assert summary.skips == 2
     there.send(b".")
     assert came_back.wait(10)
@@ -379,14 +390,18 @@ def test_a_pipeline_that_hangs_is_made_again_and_its_late_answer_is_not_listened
 def test_a_pipeline_that_always_hangs_ends_the_run_with_an_error(pipe: Pair, tmp_path: Path) -> None:
     for i in range(9):
         write_sky(tmp_path / f"{i}.png")
+    frames = iter(range(9))
 
-    def hanging() -> Pipeline:
-        return Pipeline(lambda view: here.recv(1))
+    def hang(view: View) -> Detections:
+        if next(frames):
+            here.recv(1)
+        return Detections.empty()
 
     here, _ = pipe
     listed = _Listed()
-    with pytest.raises(StageFailedError, match=r"5\.png hung"):
-        observe(open_source(str(tmp_path)), hanging(), (listed,), spares=Spares(pipeline=hanging, stall_s=0.05))
+    spares = Spares(pipeline=lambda: Pipeline(hang), stall_s=0.1)
+    with pytest.raises(StageFailedError, match=r"6\.png hung"):
+        observe(open_source(str(tmp_path)), Pipeline(hang), (listed,), spares=spares)
     assert listed.closed_with == ()
 
 
@@ -540,10 +555,12 @@ def test_what_the_sinks_get_of_a_stacked_frame(bright_spots: Detect) -> None:
     observe(open_source("sim:seed=3,frames=3,width=480,height=320"), pipeline, (Kept(),))
     last = results[-1]
     assert last.stacked is not None
-    assert last.single is not None
     assert last.quality is not None
     assert (last.stacked.frames, last.quality.stars > 5) == (3, True)
-    assert last.single.pixels.shape == last.frame.pixels.shape == (320, 480, 3)
+    picture = last.picture()
+    assert last.frame.pixels.shape == picture.pixels.shape == last.view.shape == (320, 480, 3)
+    # The sky of the one is even, the view is made of it.
+    np.testing.assert_array_equal(as_view(picture, pipeline.stretch), last.view)
     assert last.times.background > 0
 
 
@@ -561,10 +578,166 @@ def test_a_run_remembers_no_more_of_a_long_night_than_of_a_short_one() -> None:
             if self._index == 7000:
                 raise StopIteration
             if self._index % 3:
-                raise FrameError(f"frame {self._index} is cut")
+                raise FrameError("it is cut")
             return Frame(np.zeros((8, 8, 3), np.uint8), "endless", self._index, linear=False)
 
     summary = observe(Endless(), Pipeline(nothing))
     assert (summary.frames, summary.skips) == (2334, 4666)
-    assert (len(summary.skipped), summary.skipped[-1]) == (1000, "frame 6998 is cut")
+    assert (len(summary.skipped), summary.skipped[-1]) == (1000, "frame 6998: it is cut")
     assert len(summary.times) == 2000
+
+
+class _Exposing(Source):
+    """A camera whose frames are there after 0.05 s and read after 0.1 s more; the third is damaged."""
+
+    name, stream, live = "exposing", True, True
+
+    def __init__(self) -> None:
+        self._index = -1
+
+    def __next__(self) -> Frame:
+        self._index += 1
+        if self._index == 4:
+            raise StopIteration
+        time.sleep(0.05)
+        self.arrived = time.perf_counter()
+        if self._index == 2:
+            raise FrameError("it is damaged")
+        time.sleep(0.1)
+        return Frame(np.zeros((8, 8, 3), np.uint8), self.name, self._index, linear=False)
+
+
+def test_waiting_for_a_camera_is_told_apart_from_reading_and_no_latency() -> None:
+    summary = observe(_Exposing(), Pipeline(nothing))
+    assert summary.frames + summary.dropped == 3
+    assert all(t.wait >= 0.05 and t.read >= 0.1 for t in summary.times)
+    assert all(t.total == pytest.approx(sum(getattr(t, name) for name in StageTimes.names())) for t in summary.times)
+    assert "wait" not in {*StageTimes.names(), *summary.latency_ms()}
+    assert summary.document()["median_wait_ms"] >= 50
+
+
+def test_reading_a_file_is_no_waiting(folder: Path) -> None:
+    times = observe(open_source(str(folder)), Pipeline(nothing)).times
+    assert all(t.read > 0 == t.wait for t in times)
+
+
+def test_a_skipped_frame_of_a_camera_is_named_by_its_number_everywhere(tmp_path: Path) -> None:
+    listed = _Listed()
+    database = SightingDatabase(tmp_path / "night.sqlite", RunFacts("exposing"))
+    summary = observe(_Exposing(), Pipeline(nothing), (listed, Enduring(database, "database", lambda: None)))
+    assert summary.skipped == ("frame 2: it is damaged",)
+    assert listed.skipped == ["frame 2: it is damaged"]
+    assert listed.skipped_numbers == [2]
+    with contextlib.closing(sqlite3.connect(database.path)) as connection:
+        rows = connection.execute("SELECT number, fault FROM frames WHERE fault IS NOT NULL").fetchall()
+    assert rows == [(2, "frame 2: it is damaged")]
+
+
+def test_frames_are_counted_on_when_a_camera_is_opened_again(pipe: Pair) -> None:
+    here, there = pipe
+    again, back = socket.socketpair()
+    back.send(b"\x02")
+    back.shutdown(socket.SHUT_RDWR)
+    listed = _Listed()
+
+    def die(view: View) -> Detections:
+        if view[0, 0, 0] == 1:
+            there.send(b"\xff")
+        return Detections.empty()
+
+    there.send(b"\x01")
+    with again, back:
+        observe(Busy(here), Pipeline(die), (listed,), spares=Spares(source=lambda: Busy(again)))
+    assert listed.indices == [0, 1]
+
+
+def never() -> Source:
+    raise AssertionError("it was opened again")
+
+
+def test_a_folder_is_not_opened_again_when_no_file_comes(tmp_path: Path) -> None:
+    source = open_source(f"watch:{tmp_path}?every=0.05")
+
+    def come() -> None:
+        time.sleep(0.6)
+        write_sky(tmp_path / "1.png")
+
+    threading.Thread(target=come).start()
+    summary = observe(source, Pipeline(nothing), limit=1, spares=Spares(source=never, silence_s=0.1))
+    assert (summary.frames, summary.restarts) == (1, ())
+
+
+def test_a_file_that_its_reader_breaks_on_is_counted_as_skipped_and_no_other_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        write_sky(tmp_path / f"{number}.png")
+
+    def open_most(path: Path) -> Source:
+        if path.name == "1.png":
+            raise ZeroDivisionError("a defect")
+        return open_file(path)
+
+    monkeypatch.setattr("edgegal.device.sources.files.open_file", open_most)
+    source = open_source(f"watch:{tmp_path}?every=0.05&old")
+    listed = _Listed()
+    summary = observe(source, Pipeline(nothing), (listed,), limit=4, spares=Spares(source=never))
+    assert [Path(name).name for name in listed.seen] == ["0.png", "2.png", "3.png"]
+    assert listed.indices == [0, 2, 3]
+    assert summary.restarts == ("reading: ZeroDivisionError: a defect",)
+    assert (summary.frames, summary.skips) == (3, 1)
+    (skipped,) = listed.skipped
+    assert skipped.startswith(f"frame 1: {tmp_path / '1.png'} broke what reads it: a defect")
+
+
+@pytest.mark.parametrize("fault", ["hangs", "breaks"])
+def test_no_two_sightings_of_a_run_have_one_number_although_the_stages_are_made_again(
+    pipe: Pair, tmp_path: Path, bright_spots: Detect, fault: str
+) -> None:
+    here, _ = pipe
+    frames = iter(range(100))
+
+    def detect(view: View) -> Detections:
+        if next(frames) != 3:
+            return bright_spots(view)
+        if fault == "hangs":
+            here.recv(1)
+        raise ZeroDivisionError("a defect")
+
+    def stages() -> Pipeline:
+        return Pipeline(detect, naming=COLOURS, stack=LiveStack(20))
+
+    sky = open_source("sim:seed=3,frames=7,width=480,height=320")
+    spares = Spares(pipeline=stages, stall_s=0.5)
+    log = SightingLog(tmp_path)
+    summary = observe(sky, stages(), (log,), spares=spares)
+    assert len(summary.restarts) == 1
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    begun = [line["id"] for line in lines if line["event"] == "new"]
+    assert begun == list(range(1, len(begun) + 1))
+    assert [s.id for s in summary.sightings] == begun
+    # The second stack is another sky to the tracker.
+    assert {line["first_frame"] for line in lines if line["event"] == "new"} >= {0, 4}
+
+
+class _Slow:
+    """A step that takes several times as long as a stall, each time."""
+
+    def __call__(self, view: View) -> Detections:
+        time.sleep(0.25)
+        return Detections.empty()
+
+
+def test_a_computer_whose_frames_take_longer_than_a_stall_is_given_the_time(tmp_path: Path) -> None:
+    for i in range(4):
+        write_sky(tmp_path / f"{i}.png")
+
+    class Slow(_Listed):
+        def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
+            time.sleep(0.25)
+            super().write(result, seen, ended)
+
+    slow = Slow()
+    spares = Spares(pipeline=lambda: Pipeline(nothing), sinks=(_Listed,), stall_s=0.1)
+    summary = observe(open_source(str(tmp_path)), Pipeline(_Slow()), (slow,), spares=spares)
+    assert (summary.frames, len(slow.seen), summary.restarts) == (4, 4, ())

@@ -3,9 +3,11 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from edgegal.device.sinks.files import write_whole
 from edgegal.device.supervision import GivenUp, Pulse, Stage, StageFailedError, Stall, Supervisor, beat
 from edgegal.errors import InputError
 
@@ -155,3 +157,28 @@ def test_what_still_works_at_the_end_is_named(pipe: Pipe) -> None:
     stuck.name = "stuck"
     supervisor = run(stuck, done)
     assert supervisor.give_up() == ("stuck",)
+
+
+def test_a_large_file_on_a_slow_card_is_written_without_being_taken_for_stuck(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(20):
+            threading.Event().wait(0.02)
+            yield b"piece"
+
+    job = Job(lambda: write_whole(tmp_path / "stack.fits", pieces()), stall_s=0.2)
+    assert run(job).restarted == 0
+    assert (tmp_path / "stack.fits").read_bytes() == 20 * b"piece"
+
+
+def test_the_longest_silence_of_the_last_call_is_known() -> None:
+    pulse = Pulse()
+
+    def work() -> None:
+        threading.Event().wait(0.2)
+        pulse.beat()
+        threading.Event().wait(0.02)
+
+    pulse.call(work, "work", None)
+    assert pulse.silence_s >= 0.2
+    pulse.call(lambda: None, "nothing", None)
+    assert pulse.silence_s < 0.2

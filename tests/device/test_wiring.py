@@ -1,9 +1,12 @@
 """How a run is put together."""
 
+import socket
+import threading
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -100,3 +103,67 @@ def test_passwords_in_the_address_of_a_stream_are_kept_out_of_what_is_written(
     (source,) = sources
     assert "127.0.0.1:9" in source
     assert "secret" not in source
+
+
+def test_a_catalogue_that_no_frame_can_use_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("astropy")
+    (tmp_path / "NGC.csv").write_text("Name;Type;RA;Dec;MajAx\nNGC5194;G;13:29:52.71;+47:11:42.9;13.7\n")
+    flags = {"source": "sim:width=256,height=256,frames=3", "catalogue": tmp_path / "NGC.csv"}
+    with wired(Settings.of_flags(flags)) as ready:
+        assert ready.observe().frames == 3
+    said = [record.getMessage() for record in caplog.records if "catalogue" in record.getMessage()]
+    assert len(said) == 1
+    assert "add --stack N and --solve" in said[0]
+
+
+def test_a_flag_without_effect_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    settings = Settings.of_flags({"source": "sim:width=256,height=256", "out": tmp_path / "out", "reopen_after": 60.0})
+    with pytest.raises(InputError, match="--reopen-after has no effect"), wired(settings, ["reopen_after"]):
+        pass
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="service managers listen on Unix sockets")
+def test_the_service_manager_is_told_of_each_exposure_of_the_masters_before_the_run_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    darks = tmp_path / "darks"
+    darks.mkdir()
+    noise = np.random.default_rng(5)
+    for number in range(3):
+        cv2.imwrite(str(darks / f"{number}.png"), noise.integers(90, 110, (256, 256, 3), np.uint16))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        heard: list[str] = []
+
+        def listen() -> None:
+            while "STOPPING=1" not in heard:
+                heard.append(manager.recv(4096).decode())
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        flags = {"source": "sim:width=256,height=256,frames=2", "dark": darks}
+        with wired(Settings.of_flags(flags)) as ready:
+            assert ready.observe().frames == 2
+        listening.join(60)
+    extension = "EXTEND_TIMEOUT_USEC=120000000"
+    steps = [f"making the master dark: {count} exposures read" for count in range(1, 7)] + ["opening the networks"]
+    start = heard[: heard.index("READY=1")]
+    assert start == [message for step in steps for message in (extension, f"STATUS={step}")]
+    assert extension not in heard[len(start) :]
+
+
+def test_masters_are_not_made_for_a_run_that_is_refused(tmp_path: Path) -> None:
+    flags = {"source": "sim:width=256,height=256", "dark": tmp_path / "absent", "reopen_after": 60.0}
+    with pytest.raises(InputError, match="--reopen-after"), wired(Settings.of_flags(flags), ["reopen_after"]):
+        pass
+
+
+def test_a_timed_camera_says_when_its_frame_was_there() -> None:
+    camera = Camera({})
+    camera.arrived = 12.5
+    timed = _Timed(camera, ClockWatch(lambda: ClockState(True, "")))
+    next(timed)
+    assert timed.arrived == 12.5

@@ -176,7 +176,7 @@ def test_a_video_recorded_by_the_driver_is_read(serve: Serve, tmp_path: Path) ->
     client.connect_camera()
     client.wait_for("RECORD_OPTIONS")
     client.set("Text", "RECORD_FILE", RECORD_FILE_DIR=str(tmp_path), RECORD_FILE_NAME="night.ser")
-    client.set("Number", "RECORD_OPTIONS", RECORD_DURATION="1", RECORD_FRAME_TOTAL="4")
+    client.set("Number", "RECORD_OPTIONS", RECORD_DURATION="1", RECORD_FRAME_TOTAL="8")
     client.set("Number", "STREAMING_EXPOSURE", STREAMING_EXPOSURE_VALUE="0.1")
     client.wait_for("STREAMING_EXPOSURE", "set")
     client.set("Switch", "RECORD_STREAM", RECORD_FRAME_ON="On")
@@ -189,6 +189,7 @@ def test_a_video_recorded_by_the_driver_is_read(serve: Serve, tmp_path: Path) ->
     now = datetime.now(timezone.utc)
     with open_source(str(video)) as source:
         frames = list(source)
+    # The driver records fewer where the computer is busy.
     assert len(frames) >= 4
     for frame in frames:
         assert frame.size == (1280, 1024)

@@ -251,8 +251,9 @@ def test_a_damaged_file_is_an_input_error_or_still_a_network(runtime, network_fi
 def test_an_openvino_file_needs_its_weights_whole(network_file, tmp_path):
     source = network_file("openvino")
     path = Path(shutil.copy(source, tmp_path))
-    with pytest.raises(InputError, match=r"fp32\.xml is not an OpenVINO model"):
+    with pytest.raises(InputError, match=r"fp32\.xml is not an OpenVINO model") as caught:
         load(RUNTIMES["openvino"], path)
+    assert "another runtime" in caught.value.mend
     path.with_suffix(".bin").write_bytes(source.with_suffix(".bin").read_bytes()[:40])
     with pytest.raises(InputError, match=r"fp32\.xml is not an OpenVINO model"):
         load(RUNTIMES["openvino"], path)

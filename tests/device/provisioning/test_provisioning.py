@@ -252,16 +252,18 @@ def test_an_interrupted_write_leaves_the_card_booting_as_before(
     ],
 )  # fmt: skip
 def test_settings_that_no_device_takes_are_refused(changes: dict[str, str]) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         settings(**changes)
+    assert caught.value.mend
 
 
 @pytest.mark.parametrize(
     ("ssid", "country", "psk"), [("", "DE", PSK), ("é" * 17, "DE", PSK), ("n", "de", PSK), ("n", "DE", "x")]
 )
 def test_wifi_that_no_radio_takes_is_refused(ssid: str, country: str, psk: str) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         WifiSettings(ssid, country, psk)
+    assert caught.value.mend
 
 
 def test_public_keys_are_read_with_blank_lines_and_comments_left_out(tmp_path: Path) -> None:
@@ -280,8 +282,9 @@ def test_public_keys_are_read_with_blank_lines_and_comments_left_out(tmp_path: P
 def test_what_is_no_public_key_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
     path.write_text(text)
-    with pytest.raises(InputError, match=str(path)):
+    with pytest.raises(InputError, match=str(path)) as caught:
         read_public_keys(path)
+    assert caught.value.mend
 
 
 def test_wheels_must_be_wheels_and_one_of_them_edgegal(tmp_path: Path) -> None:

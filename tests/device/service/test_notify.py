@@ -53,6 +53,20 @@ def test_a_run_tells_that_it_is_ready_once_how_it_is_and_that_it_stops(manager: 
     assert manager.heard() == ["STATUS=waiting for the camera", "READY=1", "STOPPING=1"]
 
 
+def test_a_start_that_goes_on_is_given_more_time_with_each_step(manager: Manager) -> None:
+    notifier = Notifier(manager.address)
+    notifier.starting("making the master dark: 1 exposures read")
+    notifier.starting("opening the networks")
+    notifier.starting("opening the networks")
+    assert manager.heard() == [
+        "EXTEND_TIMEOUT_USEC=120000000",
+        "STATUS=making the master dark: 1 exposures read",
+        "EXTEND_TIMEOUT_USEC=120000000",
+        "STATUS=opening the networks",
+        "EXTEND_TIMEOUT_USEC=120000000",
+    ]
+
+
 def test_signs_of_life_come_four_times_a_period_however_often_it_beats(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ def test_a_night_is_all_there(path: Path, night: Any) -> None:
     facts = FrameFacts(QUALITY, None, {1: SkyPlace(202.47, 47.19)}, {1: "NGC 5194"}, stacked=3, dropped=2)
     database = SightingDatabase(path, RUN, lambda result: facts)
     night.show(database, SPIRAL, DOUBTFUL)
-    database.skip("trailed stars")
+    database.skip("trailed stars", 7)
     night.show(database, SPIRAL)
     database.close(night.tracker.alive)
     assert rows(path, "SELECT id, source, bundle, seal, ended IS NULL FROM runs") == [
@@ -54,7 +54,7 @@ def test_a_night_is_all_there(path: Path, night: Any) -> None:
     ]
     assert rows(path, "SELECT number, galaxies, exposure_s, stars, sigma, stacked, dropped, fault FROM frames") == [
         (0, 2, 10.0, 120, None, 3, 2, None),
-        (None, None, None, None, None, None, None, "trailed stars"),
+        (7, None, None, None, None, None, None, "trailed stars"),
         (1, 1, 10.0, 120, None, 3, 2, None),
     ]
     times = rows(path, "SELECT time, times_ms FROM frames WHERE number = 1")

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgegal.device.sources import open_source
+from edgegal.device.sources import check_address, open_source
 from edgegal.device.sources.alpaca_discovery import find_servers
 from edgegal.device.sources.capture import without_password
 from edgegal.device.sources.picamera import bayer_of_format, unpadded
@@ -176,3 +177,56 @@ def test_a_sequence_of_pictures_and_videos_is_counted_through(tmp_path: Path) ->
         ("b.ser", 2),
         ("d.tif", 4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "words", "mend"),
+    [
+        ("sim:frames=0", "frames='0'", "give frames= a whole number from 1 to 100000"),
+        ("sim:seed=-1", "seed='-1'", "give seed= a whole number from 0 to below 4294967296"),
+        ("sim:fps=0", "fps='0'", "give fps= a number above 0 to 1000"),
+        ("sim:fps=nan", "fps='nan'", "give fps= a number"),
+        ("sim:drift=fast", "drift='fast'", "give drift= a number from -20 to 20"),
+        ("sim:moon=1", "no option 'moon'", "options: seed"),
+        ("ser:a.ser?endian=middle", "endian='middle'", "give endian= little or big"),
+        ("ser:", "names no file", "ser:night.ser"),
+        ("watch:", "names no folder", "watch:captures"),
+        ("watch:captures?nested=maybe", "nested='maybe'", "give nested= 1 or 0"),
+        ("watch:captures?every=0", "every='0'", "give every= a number from 0.05 to 3600"),
+        ("v4l2:", "names no device", "v4l2:0"),
+        ("v4l2:0?fourcc=MJPEG", "fourcc='MJPEG'", "give fourcc= 4 characters"),
+        ("picamera2:front", "number of a camera", "picamera2:0"),
+        ("picamera2:0?gain=0", "gain='0'", "give gain= a number from 1 to 64"),
+        ("indi://localhost", "names no device", "indi://localhost:7624/CCD Simulator"),
+        ("indi://localhost:99999/CCD", "no port", "indi://"),
+        ("indi://localhost/CCD?exposure=inf", "exposure='inf'", "give exposure= a number above 0 to 3600"),
+        ("alpaca://telescope/focuser/0", "is no camera", "/camera/0"),
+        ("alpaca://[::1/camera/0", "no host or no port", "/camera/0"),
+        ("rtsp:///stream", "names no host", "rtsp://"),
+        ("http://me:secret@camera:99999/live", "no address of a stream", "rtsp://"),
+        ("http://me:secret@[camera/live", "no address of a stream", "rtsp://"),
+        ("rstp://camera/live", "no source has the scheme rstp:", "did you mean rtsp:?"),
+        ("gopher://camera/live", "no source has the scheme gopher:", "sim: ser: watch:"),
+        ("wach:captures", "no source has the scheme wach:", "did you mean watch:?"),
+    ],
+)
+@pytest.mark.parametrize("judge", [check_address, open_source])
+def test_a_wrong_address_is_refused_with_a_mend_before_anything_is_opened(
+    judge: Callable[[str], object], address: str, words: str, mend: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        judge(address)
+    assert words in caught.value.message
+    assert mend in caught.value.mend
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(kind.example for kind in SOURCES.values()),
+        *("captures", "M 51.fits", "c:lights", "alpaca:", "picamera2:", "sim:", "udp://@:5000", "indi:///CCD"),
+    ],
+)
+def test_an_address_is_judged_without_what_it_leads_to(address: str) -> None:
+    check_address(address)

@@ -64,3 +64,14 @@ def test_a_paced_night_is_live_and_ends_when_closed() -> None:
     source.close()
     waiting.join(20)
     assert ended == [[]]
+
+
+def test_the_wait_of_a_paced_night_ends_when_the_frame_is_due() -> None:
+    with open_source(f"{SMALL},frames=2,fps=5") as source:
+        next(source)
+        first = source.arrived
+        next(source)
+        assert source.arrived - first >= 0.15
+    with open_source(f"{SMALL},frames=1") as source:
+        next(source)
+        assert source.arrived == 0

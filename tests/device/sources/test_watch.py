@@ -181,3 +181,118 @@ def test_no_folder_and_no_such_option_are_refused(tmp_path: Path, caplog: pytest
         open_source(f"watch:{tmp_path}?every=0")
     with open_source(f"watch:{tmp_path}/absent", patient=True) as source:
         assert source.live
+
+
+@pytest.fixture
+def mounts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """File systems by the name of the folder that a link leads to: the tests mount by turning the link."""
+    numbers: dict[str, int] = {}
+
+    def filesystem(folder: Path) -> int:
+        return numbers.get(folder.resolve().name, 1)
+
+    monkeypatch.setattr("edgegal.device.sources.watch._filesystem", filesystem)
+    return numbers
+
+
+def mount(there: Path, folder: Path) -> None:
+    fresh = there.with_name("fresh")
+    fresh.symlink_to(folder, target_is_directory=True)
+    fresh.replace(there)
+
+
+@pytest.fixture
+def share(tmp_path: Path, mounts: dict[str, int]) -> Path:
+    """A share with the files of other nights, not mounted yet."""
+    share = tmp_path / "share"
+    share.mkdir()
+    mounts["share"] = 2
+    for number in range(3):
+        (share / f"old{number}.png").write_bytes(picture(number))
+    return share
+
+
+def test_of_a_share_that_is_mounted_later_only_new_files_come(
+    tmp_path: Path, share: Path, mounts: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    point, there = tmp_path / "point", tmp_path / "there"
+    point.mkdir()
+    mount(there, point)
+    reader = Reader(f"watch:{there}?every=0.05")
+    assert not reader.came.acquire(timeout=0.2)
+    mount(there, share)
+    assert reader.is_quiet()
+    assert "3 files in it are left out" in caplog.text
+    (share / "new.png").write_bytes(picture(7))
+    assert name(reader.next()) == "new.png"
+    # It goes, and comes back under another number with what was taken meanwhile.
+    mount(there, point)
+    assert not reader.came.acquire(timeout=0.2)
+    (share / "meanwhile.png").write_bytes(picture(8))
+    mounts["share"] = 3
+    mount(there, share)
+    assert name(reader.next()) == "meanwhile.png"
+    assert reader.is_quiet()
+    assert reader.stop()
+
+
+@pytest.mark.parametrize("at_the_start", [True, False])
+def test_of_an_empty_share_that_returns_under_another_number_what_came_meanwhile_is_read(
+    tmp_path: Path, mounts: dict[str, int], at_the_start: bool
+) -> None:
+    point, there, share = tmp_path / "point", tmp_path / "there", tmp_path / "share"
+    point.mkdir()
+    share.mkdir()
+    mounts["share"] = 2
+    mount(there, share if at_the_start else point)
+    reader = Reader(f"watch:{there}?every=0.05")
+    mount(there, share)
+    assert reader.is_quiet()
+    mount(there, point)
+    assert reader.is_quiet()
+    (share / "meanwhile.png").write_bytes(picture(8))
+    mounts["share"] = 3
+    mount(there, share)
+    assert name(reader.next()) == "meanwhile.png"
+    # Now there is a file to know it by: another card has its old files left out.
+    card = tmp_path / "card"
+    card.mkdir()
+    mounts["card"] = 4
+    (card / "old.png").write_bytes(picture(9))
+    mount(there, point)
+    assert reader.is_quiet()
+    mount(there, card)
+    assert reader.is_quiet()
+    assert reader.stop()
+
+
+def test_all_files_of_a_share_that_is_mounted_later_come_when_asked(tmp_path: Path, share: Path) -> None:
+    point, there = tmp_path / "point", tmp_path / "there"
+    point.mkdir()
+    mount(there, point)
+    reader = Reader(f"watch:{there}?every=0.05&old")
+    mount(there, share)
+    for _ in range(3):
+        reader.next()
+    assert [name(frame) for frame in reader.taken] == ["old0.png", "old1.png", "old2.png"]
+    assert reader.stop()
+
+
+def test_the_first_file_of_a_folder_that_is_made_later_is_new(tmp_path: Path) -> None:
+    source = open_source(f"watch:{tmp_path}/night?every=0.05", patient=True)
+    taken: list[Frame] = []
+    reading = threading.Thread(target=lambda: taken.append(next(source)), daemon=True)
+    reading.start()
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "1.png").write_bytes(picture(1))
+    reading.join(30)
+    assert [name(frame) for frame in taken] == ["1.png"]
+    source.close()
+
+
+def test_the_wait_for_a_file_ends_when_it_is_there(folder: Path) -> None:
+    source = open_source(f"watch:{folder}?every=0.05")
+    threading.Timer(0.3, lambda: (folder / "a.png").write_bytes(picture(1))).start()
+    before = time.perf_counter()
+    next(source)
+    assert before + 0.3 <= source.arrived <= time.perf_counter()

@@ -50,6 +50,11 @@ if ending.isdecimal():
     sys.exit(int(ending))
 notifier = Notifier.from_environment()
 signal.signal(signal.SIGTERM, lambda *_: (notifier.stopping(), sys.exit(130)))
+if ending in ("slow", "mute"):
+    for exposure in range(12):
+        if ending == "slow":
+            notifier.starting(f"{exposure} exposures read")
+        time.sleep(0.5)
 notifier.status("waiting for the first frame")
 notifier.ready()
 while True:
@@ -60,12 +65,12 @@ while True:
 
 
 @pytest.fixture
-def start(systemd: Any, request: pytest.FixtureRequest) -> Callable[[str], str]:
+def start(systemd: Any, request: pytest.FixtureRequest) -> Callable[..., str]:
     """Starts the program above in a service as we write it, and returns the name."""
-    name = re.sub(r"[^a-z]+", "-", request.node.name)[:40]
+    name = re.sub(r"[^a-z]+", "-", request.node.name)[-40:].strip("-")
     service = f"{name}.service"
 
-    def begin(ending: str) -> str:
+    def begin(ending: str, options: str = "") -> str:
         systemd.write("/etc/edgegal/credentials/mqtt-password", "open sesame\n")
         systemd.write("/usr/local/lib/stand-in.py", PROGRAM)
         text = unit_text(
@@ -78,7 +83,9 @@ def start(systemd: Any, request: pytest.FixtureRequest) -> Callable[[str], str]:
             )
         )
         systemd.write(f"/etc/systemd/system/{service}", text)
-        systemd.write(f"/etc/systemd/system/{service}.d/quick.conf", "[Service]\nWatchdogSec=2\nRestartSec=100ms\n")
+        systemd.write(
+            f"/etc/systemd/system/{service}.d/quick.conf", f"[Service]\nWatchdogSec=2\nRestartSec=100ms\n{options}"
+        )
         systemd.must("systemctl", "daemon-reload")
         systemd.run("systemctl", "start", service)
         return service
@@ -156,6 +163,15 @@ def test_the_sandbox_lets_through_what_a_run_needs_and_nothing_else(systemd: Any
 def test_a_run_that_shows_no_sign_of_life_is_started_anew(systemd: Any, start: Callable[[str], str]) -> None:
     service = start("silent")
     wait_for(systemd, service, "NRestarts", "1")
+
+
+@pytest.mark.parametrize(("ending", "state"), [("slow", ("active", "success")), ("mute", ("failed", "timeout"))])
+def test_a_start_that_takes_longer_than_its_time_is_waited_for_while_it_tells_its_steps(
+    systemd: Any, start: Callable[..., str], ending: str, state: tuple[str, str]
+) -> None:
+    service = start(ending, "TimeoutStartSec=4\nRestart=no\n")
+    shown = show(systemd, service)
+    assert (shown["ActiveState"], shown["Result"]) == state
 
 
 def test_what_a_person_must_mend_is_not_tried_again(systemd: Any, start: Callable[[str], str]) -> None:
