@@ -7,7 +7,6 @@ above all its neighbours, where a star, however sharp, lights them too.
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import cv2
@@ -55,19 +54,20 @@ class Corrected:
     replaced: int
 
 
-@dataclass(frozen=True)
 class CosmeticCorrection:
     """Replaces known bad pixels, pixels without a number, and hot ones that the frame itself shows.
 
     Colour frames pass unchanged: demosaicing has spread their bad pixels.
 
-    Attributes
+    Parameters
     ----------
     known
         ``(h, w)`` bool, bad pixels of the sensor, as `bad_pixels_of_dark` finds them; None where they are not known.
     """
 
-    known: NDArray[np.bool_] | None = None
+    def __init__(self, known: NDArray[np.bool_] | None = None) -> None:
+        self._shape = known.shape if known is not None else None
+        self._known = np.flatnonzero(known) if known is not None else np.zeros(0, np.intp)
 
     def __call__(self, frame: Frame, overwrite: bool = False) -> Corrected:
         """Correct one frame.
@@ -86,23 +86,19 @@ class CosmeticCorrection:
         """
         if frame.pixels.ndim != 2:
             return Corrected(frame, 0)
-        if self.known is not None and self.known.shape != frame.pixels.shape:
+        if self._shape not in (None, frame.pixels.shape):
             raise FrameError(
-                f"the bad pixels have shape {self.known.shape} and {frame.source} {frame.pixels.shape}",
+                f"the bad pixels have shape {self._shape} and {frame.source} {frame.pixels.shape}",
                 "take the dark with the same camera, binning and cut",
             )
         evened = _Evened.of(frame.pixels, 2 if frame.bayer else 1)
-        bad = np.unique(np.concatenate([*evened.lone_and_missing(), self._known_places]))
+        bad = np.unique(np.concatenate([*evened.lone_and_missing(), self._known]))
         if not len(bad):
             return Corrected(frame, 0)
         mended = _neighbours(frame.pixels, bad, evened.step)
         pixels = frame.pixels if overwrite else frame.pixels.copy()
         pixels.ravel()[bad] = np.rint(mended) if pixels.dtype.kind in "ui" else mended
         return Corrected(replace(frame, pixels=pixels), len(bad))
-
-    @cached_property
-    def _known_places(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self.known) if self.known is not None else np.zeros(0, np.intp)
 
 
 def hot_pixels(values: NDArray[np.float32], step: int = 1) -> NDArray[np.bool_]:

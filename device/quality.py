@@ -57,14 +57,14 @@ def frame_quality(field: Field) -> FrameQuality:
         stars=len(field.stars),
         fwhm_px=float(np.median(best.fwhm)) if len(best) else float("nan"),
         elongation=float(np.median(best.elongation)) if len(best) else float("nan"),
-        background=float(np.median(field.background[::8, ::8])),
-        gradient=_gradient(field.background),
+        background=float(np.median(field.sky)),
+        gradient=_gradient(field.sky),
         sigma=field.sigma,
     )
 
 
-def _gradient(background: NDArray[np.float32]) -> float:
-    ninths = [part for row in np.array_split(background[::8, ::8], 3) for part in np.array_split(row, 3, axis=1)]
+def _gradient(sky: NDArray[np.float32]) -> float:
+    ninths = [part for row in np.array_split(sky, 3) for part in np.array_split(row, 3, axis=1)]
     levels = [float(np.median(part)) for part in ninths if part.size]
     return max(levels) - min(levels)
 

@@ -118,7 +118,7 @@ def _first_to_go(file: Stored) -> tuple[bool, datetime, Path]:
 
 def stored_files(folder: Path) -> tuple[Stored, ...]:
     """The pictures below the output folder of runs that may go, and what a power cut left half written."""
-    patterns = (*_REMOVABLE, f"**/.*{TEMPORARY}")
+    patterns = (*_REMOVABLE, f"**/.*{TEMPORARY}*")
     found = []
     for path in (p for pattern in patterns for p in folder.glob(pattern)):
         try:
@@ -127,7 +127,8 @@ def stored_files(folder: Path) -> tuple[Stored, ...]:
             # Renamed in this moment.
             continue
         modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-        found.append(Stored(path, status.st_blocks * 512, modified, path.name.endswith((EMPTY, TEMPORARY))))
+        refuse = path.name.startswith(".") or path.name.endswith(EMPTY)
+        found.append(Stored(path, status.st_blocks * 512, modified, refuse))
     return tuple(found)
 
 

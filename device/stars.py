@@ -78,12 +78,12 @@ class Field:
     ----------
     size
         Width and height of the frame in pixels.
-    luminance
-        ``(h, w)`` float32, finite, at half the sampling where `scale` is 2.
+    light
+        ``(h, w)`` float32, finite: luminance above the local sky, at half the sampling where `scale` is 2.
     scale
         Frame pixels to one of the luminance.
-    background
-        ``(h, w)`` float32 local sky of the luminance.
+    sky
+        ``(rows, columns)`` float32 local sky of the luminance, every eighth pixel of it.
     sigma
         Sky noise of the luminance.
     stars
@@ -91,9 +91,9 @@ class Field:
     """
 
     size: tuple[int, int]
-    luminance: Array
+    light: Array
     scale: int
-    background: Array
+    sky: Array
     sigma: float
     stars: Stars
 
@@ -123,9 +123,8 @@ def _measured(pixels: NDArray[Any], mosaic: bool) -> Field:
     if not finite.all():
         grey = np.where(finite, grey, np.median(grey[finite]))
     background = _local_sky(grey)
-    return Field(
-        (width, height), grey, scale, background, _noise(grey - background), find_stars(grey, background, scale)
-    )
+    light = grey - background
+    return Field((width, height), light, scale, background[::8, ::8].copy(), _noise(light), find_stars(light, scale))
 
 
 def _local_sky(grey: Array) -> Array:
@@ -137,15 +136,13 @@ def _local_sky(grey: Array) -> Array:
     return cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def find_stars(grey: NDArray[np.float32], background: NDArray[np.float32], scale: int = 1) -> Stars:
+def find_stars(light: NDArray[np.float32], scale: int = 1) -> Stars:
     """Local maxima above the sky, measured in Gaussian windows.
 
     Parameters
     ----------
-    grey
-        ``(h, w)`` float32, finite.
-    background
-        ``(h, w)`` float32 local sky.
+    light
+        ``(h, w)`` float32, finite, above the local sky.
     scale
         What positions and widths are multiplied by.
 
@@ -154,12 +151,11 @@ def find_stars(grey: NDArray[np.float32], background: NDArray[np.float32], scale
     Stars
         At most 200, brightest first; saturated ones are among them, hot pixels are not.
     """
-    light = grey - background
     smooth = cv2.GaussianBlur(light, (5, 5), 1.0)
     peaks = (smooth > _DETECTION_SIGMA * _noise(smooth)) & (smooth >= cv2.dilate(smooth, np.ones((5, 5), np.uint8)))
     border = _HALF_WINDOW + 2
     peaks[:border], peaks[-border:], peaks[:, :border], peaks[:, -border:] = False, False, False, False
-    rows, columns = np.divmod(np.flatnonzero(peaks), grey.shape[1])
+    rows, columns = np.divmod(np.flatnonzero(peaks), light.shape[1])
     order = np.argsort(-smooth[rows, columns], kind="stable")[: 2 * _MOST_STARS]
     rows, columns = rows[order], columns[order]
     reach = np.arange(-_HALF_WINDOW, _HALF_WINDOW + 1)

@@ -1,5 +1,8 @@
 """Pictures with a box, a class and a confidence on each galaxy."""
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import timezone
 from pathlib import Path
@@ -10,7 +13,7 @@ import numpy as np
 
 from edgegal.device.pipeline import FrameResult
 from edgegal.device.sinks.base import Sink
-from edgegal.device.sinks.files import file_name, write_whole
+from edgegal.device.sinks.files import file_name, whole
 from edgegal.device.sinks.pace import Pace
 from edgegal.device.tracking import Sighting
 from edgegal.frames import Frame, View
@@ -25,6 +28,8 @@ _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 200, 140), (240, 228, 66), (220, 
 # No class, no colour.
 _GREY = (170, 170, 170)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+# To OpenCV's order of colours, so many rows at a time.
+_SWAPPED_ROWS = 64
 _LEAST_SIDE = 720
 _PLATE = 3
 
@@ -62,10 +67,7 @@ class AnnotatedPictures(Sink):
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         if self._is_wanted(seen):
-            picture = annotate(result.view, seen)
-            # In place: another copy of a large frame is a lot of memory.
-            _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR, picture))
-            write_whole(self.folder / _name(result.frame, bool(seen)), [encoded.data])
+            _write_png(self.folder / _name(result.frame, bool(seen)), annotate(result.view, seen))
             self._pace.done()
             self._shown.update(s.id for s in seen)
         self._shown.difference_update(s.id for s in ended)
@@ -84,6 +86,18 @@ def _name(frame: Frame, shows_galaxies: bool) -> str:
     time = f"{frame.time.astimezone(timezone.utc):%Y%m%dT%H%M%S}_" if frame.time else ""
     origin = file_name(Path(frame.source).name)
     return f"{time}{frame.index:06d}_{origin}{'.png' if shows_galaxies else EMPTY}"
+
+
+def _write_png(path: Path, picture: View) -> None:
+    """Write a picture, which is changed; neither it nor the file is held in memory a second time."""
+    for rows in np.array_split(picture, max(1, len(picture) // _SWAPPED_ROWS)):
+        rows[:] = rows[..., ::-1]
+    with whole(path) as temporary:
+        if not cv2.imwrite(str(temporary), picture):
+            # OpenCV does not say why.
+            full = shutil.disk_usage(path.parent).free < picture.nbytes
+            fault = errno.ENOSPC if full else errno.EIO
+            raise OSError(fault, os.strerror(fault), str(path))
 
 
 def annotate(view: View, sightings: Sequence[Sighting]) -> View:

@@ -2,30 +2,37 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgegal.device.supervision import beat
 
-__all__ = ["TEMPORARY", "file_name", "write_whole"]
+__all__ = ["TEMPORARY", "file_name", "whole", "write_whole"]
 
 TEMPORARY = ".part"
-"""Suffix of a file that is still being written; one that stays behind after a power cut is refuse."""
+"""What the name of a file that is still being written has before its suffix; one that stays behind is refuse."""
 
 
-def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
-    """Write a file, or its pieces in order, under a temporary name and rename it; `OSError` leaves nothing behind."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under, which then gets its own; an error leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{TEMPORARY}{path.suffix}")
     try:
-        with temporary.open("wb") as file:
-            for piece in [content] if isinstance(content, bytes) else content:
-                file.write(piece)
-                # A slow card takes longer for a large stack than a stall does.
-                beat()
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write a file, or its pieces in order; `OSError` leaves nothing behind."""
+    with whole(path) as temporary, temporary.open("wb") as file:
+        for piece in [content] if isinstance(content, bytes) else content:
+            file.write(piece)
+            # A slow card takes longer for a large stack than a stall does.
+            beat()
 
 
 def file_name(text: str) -> str:

@@ -80,7 +80,7 @@ OLD = timedelta(days=40)
 def test_only_pictures_that_a_run_wrote_go(tmp_path: Path) -> None:
     go = [
         *("frames/000001_sim.png", "frames/000002_sim.empty.png", "stacks/20260101T210000_ab_000000.fits"),
-        *("crops/ab-00001.png", "frames/.000003_sim.png.77.part", "crops/.crops.jsonl.77.part"),
+        *("crops/ab-00001.png", "frames/.000003_sim.77.part.png", "crops/.crops.77.part.jsonl"),
     ]
     stay = [
         *("sightings.db", "sightings.db-wal", "sightings.jsonl", "crops/crops.jsonl", "crops/labels.csv"),
