@@ -97,7 +97,8 @@ class CosmeticCorrection:
             return Corrected(frame, 0)
         mended = _neighbours(frame.pixels, bad, evened.step)
         pixels = frame.pixels if overwrite else frame.pixels.copy()
-        pixels.ravel()[bad] = np.rint(mended) if pixels.dtype.kind in "ui" else mended
+        # Not through a flat view: pixels that lie otherwise in memory, such as upside down, have none.
+        pixels.flat[bad] = np.rint(mended) if pixels.dtype.kind in "ui" else mended
         return Corrected(replace(frame, pixels=pixels), len(bad))
 
 
@@ -165,7 +166,7 @@ class _Evened:
         standing, missing = [], []
         for inner, top, rows, gaps in self._strips():
             # Far fewer pixels stand above the median of nine than a maximum of neighbours would have to be taken for.
-            above = rows[inner] - cv2.medianBlur(rows, 3)[inner]
+            above = cv2.subtract(rows[inner], cv2.medianBlur(rows, 3)[inner])
             first = top * self.pixels.shape[1]
             standing.append(np.flatnonzero(above > threshold) + first)
             missing.append(gaps + first)

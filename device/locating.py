@@ -129,8 +129,8 @@ class _Solving:
         return self._map
 
     def _work(self, stack: Stack, sky: int) -> None:
-        frame = stack.picture()
         try:
+            frame = stack.picture()
             found = self._solve(frame, _near(frame))
         except EdgegalError as error:
             _log.warning("%s", error)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgegal.device.registration import Motion, Reference
 from edgegal.device.stars import Field, measure_field
+from edgegal.device.supervision import beat
 from edgegal.errors import FrameError
 from edgegal.frames import Frame
 
@@ -45,6 +47,10 @@ _BLOCK_PIXELS = 1 << 15
 _SKY_SAMPLES = 10_000
 _LEAST_FOR_NOISE = 1.5
 _MAD_TO_SIGMA = 1.4826
+# How often whoever waits for a stack looks whether the one that has it goes on, and how long a reader waits for one
+# that does not.
+_LOOK_S = 0.25
+_GIVE_UP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,8 @@ class Stack:
         self._weight = self._weight_squares = 0.0
         self._facts: StackFacts | None = None
         self._lock = threading.Lock()
+        # Of rows that were read or added.
+        self._steps = 0
 
     @property
     def frames(self) -> int:
@@ -224,12 +232,31 @@ class Stack:
         Raises
         ------
         FrameError
-            Nothing was added yet.
+            Nothing was added yet, or whoever has the stack does not go on.
         """
-        with self._lock:
+        with self._alone(_GIVE_UP_S):
             if self._facts is None:
                 raise FrameError("the stack holds no frame yet")
             yield self._facts
+
+    @contextmanager
+    def _alone(self, patience_s: float = float("inf")) -> Iterator[None]:
+        """Nobody else adds to the stack or holds it.
+
+        A file on a slow card, and a large frame on a slow computer, take longer than a stall: as long as they go on,
+        whoever waits for them beats. `FrameError` after so many seconds in which they do not.
+        """
+        steps, since = self._steps, monotonic()
+        while not self._lock.acquire(timeout=_LOOK_S):
+            if self._steps != steps:
+                steps, since = self._steps, monotonic()
+                beat()
+            elif monotonic() - since > patience_s:
+                raise FrameError("the stack cannot be seen: its file is being written, and the disk does not go on")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def picture(self) -> Frame:
         """The mean now, in the pixels of the first frame and with everything else of the last.
@@ -247,6 +274,7 @@ class Stack:
 
     def planes(self, top: int, bottom: int) -> Sequence[NDArray[np.float32]]:
         """Rows of the mean, ``(rows, w)`` of each channel; NaN where nothing counted."""
+        self._steps += 1
         with np.errstate(divide="ignore", invalid="ignore"):
             # A count of zero gives NaN: nothing of infinite weight.
             share = np.reciprocal(self._count[top:bottom])
@@ -274,7 +302,8 @@ class Stack:
             Share of its pixels that was left out, 0-1.
         """
         aligned = _Aligned(frame, motion)
-        with self._lock:
+        # What is no number, or fits no float32, is left out.
+        with self._alone(), np.errstate(invalid="ignore", over="ignore"):
             agreement = self._compared(aligned, 0.0 if frame.linear else _LEAST_DISPLAY_NOISE)
             aligned.lift(agreement.offset)
             kept = 1.0 if self.depth is None or self.frames < self.depth else (self.depth - 1) / self.depth
@@ -320,6 +349,7 @@ class Stack:
 
     def _add_rows(self, top: int, planes: Sequence[Array], agreement: "_Agreement", kept: float) -> tuple[int, int]:
         """Add rows of a frame; how many pixels it covers, and how many of them are left out."""
+        self._steps += 1
         rows = np.s_[top : top + len(planes[0])]
         sums = _Rows([total[rows] for total in self._total], self._squares[rows], self._count[rows])
         if kept < 1:
@@ -504,6 +534,9 @@ def _bayer_plane(
     """
     cells = pixels[y::2, x::2]
     plane = np.empty((cells.shape[0] + 2, cells.shape[1] + 2), np.float32)
+    if not cells.size:
+        # A frame of one row or column has none of some colours.
+        plane[:] = np.nan
     plane[1:-1, 1:-1] = cells
     plane[0], plane[-1] = plane[1], plane[-2]
     plane[:, 0], plane[:, -1] = plane[:, 1], plane[:, -2]

@@ -289,7 +289,8 @@ def _above_black(plane: NDArray[Any], stretch: Stretch, level: float, sigma: flo
 
 def _stretched(above: Sequence[NDArray[np.float32]], stretch: Stretch, sigma: float) -> list[NDArray[np.uint8]]:
     """Light above black, of one channel or of three, on the curve."""
-    light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
+    with np.errstate(invalid="ignore", over="ignore"):
+        light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
     soft = stretch.soft_sigma * sigma
     ceiling = np.float32(_LARGEST_SQUARED * min(soft, 1.0))
     # Not a number either where a sum of them is none.

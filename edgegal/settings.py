@@ -101,7 +101,9 @@ class FrameSettings(_Section):
     stack: int = Field(
         default=0, ge=0, title="Stack so many registered frames, older ones fade; 0 for none, 100000 for all of a night"
     )
-    level_sky: bool = Field(default=False, title="Subtract gradients of moon and town from linear frames")
+    level_sky: bool = Field(
+        default=False, title="Subtract gradients of moon and town from linear frames; files of stacks keep them"
+    )
 
 
 class SightingSettings(_Section):

@@ -27,7 +27,7 @@ _SHRINK = (2.0, 2.5)
 large for the overlap of one level is then still two fifths of it at the next."""
 
 _MEDIAN_SIDE = 64
-"""Pixels along the longer side of what the colour beyond the edges is taken from."""
+"""Pixels along each side of what the colour beyond the edges is taken from."""
 
 _PART = 0.7
 """Share of a box inside another from which on it may be a part of the other."""
@@ -195,8 +195,8 @@ def _padded(picture: View, tile: int) -> View:
     if height >= tile and width >= tile:
         return picture
     canvas = np.empty((max(height, tile), max(width, tile), 3), np.uint8)
-    step = max(1, max(height, width) // _MEDIAN_SIDE)
-    canvas[:] = np.median(picture[::step, ::step].reshape(-1, 3), axis=0).astype(np.uint8)
+    down, across = max(1, height // _MEDIAN_SIDE), max(1, width // _MEDIAN_SIDE)
+    canvas[:] = np.median(picture[::down, ::across].reshape(-1, 3), axis=0).astype(np.uint8)
     canvas[:height, :width] = picture
     return canvas
 

@@ -153,6 +153,16 @@ def test_pixels_without_a_number_spoil_only_themselves(channels):
     assert np.abs(view[away].astype(int) - clean[away]).max() <= 1
 
 
+@pytest.mark.parametrize("colour", [(np.inf, -np.inf, 100), (3e38, 3e38, 100)])
+def test_channels_whose_sum_is_no_number_are_stretched_without_a_word(colour):
+    pixels = night(channels=3).astype(np.float32)
+    pixels[3, 4] = colour
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        view = stretch_linear(pixels, Stretch())
+    assert view[3, 4, 0] == 255
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_frame_without_a_finite_pixel_is_refused_by_name(bad):
     with pytest.raises(FrameError, match=r"night\.fits: the frame has no finite pixel"):

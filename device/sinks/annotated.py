@@ -30,6 +30,7 @@ _GREY = (170, 170, 170)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # To OpenCV's order of colours, so many rows at a time.
 _SWAPPED_ROWS = 64
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _LEAST_SIDE = 720
 _PLATE = 3
 
@@ -93,11 +94,18 @@ def _write_png(path: Path, picture: View) -> None:
     for rows in np.array_split(picture, max(1, len(picture) // _SWAPPED_ROWS)):
         rows[:] = rows[..., ::-1]
     with whole(path) as temporary:
-        if not cv2.imwrite(str(temporary), picture):
-            # OpenCV does not say why.
+        # OpenCV does not say why it cannot write, and not at all when the very end is missing.
+        if not cv2.imwrite(str(temporary), picture) or not _is_whole(temporary):
             full = shutil.disk_usage(path.parent).free < picture.nbytes
             fault = errno.ENOSPC if full else errno.EIO
             raise OSError(fault, os.strerror(fault), str(path))
+
+
+def _is_whole(png: Path) -> bool:
+    """Whether a picture has its last chunk."""
+    with png.open("rb") as file:
+        file.seek(-len(_PNG_END), os.SEEK_END)
+        return file.read() == _PNG_END
 
 
 def annotate(view: View, sightings: Sequence[Sighting]) -> View:

@@ -18,6 +18,7 @@ from edgegal.device.sinks.facts import Enquiry, RunFacts
 from edgegal.device.sinks.files import file_name, write_whole
 from edgegal.device.sinks.pace import Pace
 from edgegal.device.stacking import Stack, StackFacts, as_display
+from edgegal.device.supervision import beat
 from edgegal.device.tracking import Sighting
 from edgegal.errors import MissingPartError
 from edgegal.frames import Frame
@@ -160,8 +161,10 @@ def _pieces(stack: Stack, dtype: np.dtype[Any]) -> Iterator[bytes]:
     """The pixels as they stand in the file, plane by plane, some rows at a time."""
     height, width = stack.shape[:2]
     rows = max(1, _PIECE_PIXELS // width)
-    for channel in range((len(stack.shape[2:]) and stack.shape[2]) or 1):
+    for channel in range(stack.shape[2] if len(stack.shape) == 3 else 1):
         for top in range(0, height, rows):
+            # Also of those that are only summed: of a large frame they take a small computer longer than a stall.
+            beat()
             values = stack.planes(top, min(top + rows, height))[channel]
             pixels = as_display(values) if dtype == np.uint8 else values
             yield pixels.astype(dtype.newbyteorder(">")).tobytes()

@@ -1,5 +1,6 @@
 """The latest state of a run, for any number of readers."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +19,13 @@ from edgegal.device.web.history import History
 from edgegal.device.web.pictures import as_jpeg, carried, crop_of, drawn, shown_view
 from edgegal.device.web.shared import Shared
 from edgegal.device.web.vitals import Vital, vitals_of
+from edgegal.errors import FrameError
 from edgegal.frames import Frame, View
 from edgegal.preprocess import Stretch
 
 __all__ = ["Card", "LastFrame", "Live", "Snapshot"]
+
+_log = logging.getLogger(__name__)
 
 # Sightings that ended and are still listed: what they take, crops included, is about 6 MB.
 _ENDED_KEPT = 200
@@ -297,7 +301,11 @@ class Live(Sink):
     def _stacked_view(self, result: FrameResult, stretch: Stretch) -> View:
         if stretch == self.controls.initial.stretch or not result.frame.linear:
             return result.view
-        return shown_view(result.picture(), stretch)
+        try:
+            return shown_view(result.picture(), stretch)
+        except FrameError as error:
+            _log.warning("%s", error)
+            return result.view
 
     def _keep_card(self, sighting: Sighting, view: View, facts: FrameFacts) -> None:
         card = self._cards.get(sighting.id)

@@ -116,7 +116,7 @@ def run(
     level_sky: bool = typer.Option(
         False,
         "--level-sky/--no-level-sky",
-        help="Subtract gradients of moon and town from linear frames.",
+        help="Subtract gradients of moon and town from linear frames; files of stacks keep them.",
         rich_help_panel=_FRAMES,
     ),
     agree: int = typer.Option(

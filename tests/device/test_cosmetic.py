@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,6 +72,16 @@ def test_integers_stay_integers_and_the_frame_that_came_in_is_left_alone() -> No
     assert result.frame.pixels.dtype == np.uint16
     assert result.frame.pixels[50, 60] < 520
     assert result.replaced == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("laid", [np.asfortranarray, lambda pixels: pixels[::-1].copy()[::-1]])
+def test_pixels_are_filled_however_they_lie_in_memory(laid: Callable[[Any], Any], overwrite: bool) -> None:
+    pixels = np.random.default_rng(1).normal(1000, 10, (60, 80)).astype(np.float32)
+    pixels[20, 30] = 9000
+    corrected = CosmeticCorrection()(Frame(laid(pixels), "x", linear=True), overwrite)
+    assert corrected.replaced == 1
+    assert corrected.frame.pixels[20, 30] < 1100
 
 
 def test_a_colour_picture_passes_unchanged() -> None:

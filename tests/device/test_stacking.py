@@ -1,3 +1,5 @@
+import threading
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -5,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from edgegal.device.stacking import LiveStack
+from edgegal.device.registration import Motion
+from edgegal.device.stacking import LiveStack, Stack
 from edgegal.device.stars import Field, measure_field
 from edgegal.errors import FrameError
 from edgegal.frames import BayerPattern, Frame
@@ -238,6 +241,44 @@ def test_a_picture_of_a_stack_is_not_changed_by_the_next_frame() -> None:
     assert_array_equal(before.pixels, kept)
 
 
+def test_a_frame_waits_for_a_slow_reader_and_says_so_as_long_as_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = threading.Semaphore(0)
+    monkeypatch.setattr("edgegal.device.stacking.beat", beats.release)
+    monkeypatch.setattr("edgegal.device.stacking._LOOK_S", 0.01)
+    live = LiveStack(2)
+    first, second = night(2)
+    stack = live.push(first).stack
+    adding = threading.Thread(target=live.push, args=(second,))
+    with stack.held() as facts:
+        adding.start()
+        for _ in range(600):
+            stack.planes(0, 1)
+            if beats.acquire(timeout=0.05):
+                break
+        else:
+            pytest.fail("nobody said that it goes on")
+        # One more may be on its way; then nothing is read, and nothing said.
+        beats.acquire(timeout=0.2)
+        assert not beats.acquire(timeout=0.2)
+        assert facts.frames == stack.frames == 1
+    adding.join()
+    assert stack.frames == 2
+
+
+def test_pixels_without_a_number_are_left_out_without_a_word() -> None:
+    frames = [replace(frame, pixels=frame.pixels.astype(np.float32)) for frame in night(3)]
+    for frame in frames:
+        frame.pixels[100, 100] = np.inf, -np.inf, 0
+        frame.pixels[101, 100] = 3e38
+    live = LiveStack(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for frame in frames:
+            stack = live.push(frame).stack
+    elsewhere = np.delete(stack.picture().pixels, np.s_[95:107], axis=0)
+    assert np.isfinite(elsewhere).all()
+
+
 def test_a_stack_knows_when_it_was_begun_and_how_long_it_is_exposed() -> None:
     stack = LiveStack(2)
     frames = list(night(3))
@@ -283,3 +324,19 @@ def test_frames_of_a_new_size_start_a_new_stack() -> None:
 def test_a_stack_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         LiveStack(0)
+
+
+def test_whoever_looks_at_a_stack_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgegal.device.stacking._GIVE_UP_S", 0.1)
+    stack = LiveStack(8)
+    pushed = stack.push(next(iter(night(1)))).stack
+    with pushed.held(), pytest.raises(FrameError, match="does not go on"):
+        pushed.picture()
+    assert np.isfinite(pushed.picture().pixels).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1)])
+def test_what_a_mosaic_of_one_line_does_not_have_is_unknown(shape: tuple[int, int]) -> None:
+    stack = Stack((*shape, 3), None)
+    stack.add(Frame(np.full(shape, 500, np.float32), "line", bayer="RGGB"), Motion.none())
+    assert np.isnan(stack.picture().pixels).all()

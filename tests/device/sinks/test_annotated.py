@@ -118,6 +118,24 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("written", [-12, -1, 0])
+def test_a_picture_that_lacks_its_end_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """What OpenCV makes of a disk that is full at its last bytes, and does not tell."""
+    write_png = cv2.imwrite
+
+    def cut(name: str, picture: np.ndarray) -> bool:
+        done: bool = write_png(name, picture)
+        Path(name).write_bytes(Path(name).read_bytes()[:written])
+        return done
+
+    monkeypatch.setattr(cv2, "imwrite", cut)
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the disk
+        write(tmp_path, "sim:", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_picture_without_a_galaxy_is_called_empty(tmp_path: Path, night: Any) -> None:
     sink = AnnotatedPictures(tmp_path)
     night.show(sink)

@@ -219,6 +219,21 @@ def test_the_last_frame_stands_beside_its_stack_with_the_boxes_where_it_has_them
     assert np.flatnonzero(middle > 90)[[0, -1]] == pytest.approx([50 * scale, 90 * scale], abs=4)
 
 
+def test_a_stack_that_cannot_be_seen_is_shown_as_the_networks_saw_it(
+    results: list[FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgegal.device.stacking._GIVE_UP_S", 0.1)
+    shown = Live("sky", Controls(Stretch()), shared_s=0)
+    frame = replace(results[0].frame, linear=True)
+    stack = Stack(frame.pixels.shape, None)
+    stack.add(frame, Motion.none())
+    shown.write(replace(results[0], frame=frame, stacked=Stacked(stack, Motion.none(), None, 1, 0.0)), (), ())
+    usual = shown.picture(boxes=False)
+    shown.controls.turn(black_sigma=-5)
+    with stack.held():
+        assert shown.picture(boxes=False) == usual
+
+
 def test_without_a_stack_the_last_frame_is_what_is_shown(results: list[FrameResult]) -> None:
     shown = Live("sky", shared_s=0)
     shown.write(results[0], (), ())
