@@ -55,6 +55,8 @@ class Locator:
         self._located: dict[int, _Located] = {}
         self._facts = FrameFacts()
         self._complained = False
+        # Where nothing solves, only headers could say where frames look, and an idle catalogue is told of once.
+        self._told_idle = catalogue is None or solve is not None
 
     def __call__(self, result: FrameResult) -> FrameFacts:
         """What is known of the frame that is being written: an `edgegal.device.sinks.facts.Enquiry`."""
@@ -63,6 +65,12 @@ class Locator:
     def locate(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> FrameFacts:
         """Take in one frame and its sightings, as sinks get them."""
         sky = self._sky(result)
+        if not self._told_idle and (sky is None or not sky.solved):
+            self._told_idle = True
+            _log.warning(
+                "sightings.catalogue has no effect: %s does not say exactly where it looks (add --stack N and --solve)",
+                result.frame.source,
+            )
         if sky is not None:
             # A galaxy stays where it is: looked up again as more frames put its box better.
             fresh = [s for s in seen if s.frames & (s.frames - 1) == 0 or s.id not in self._located]

@@ -5,7 +5,7 @@ What only some runs need is imported when such a run is put together: a device p
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from edgegal.device.effects import check_effects
 from edgegal.device.health import HealthMonitor
 from edgegal.device.locating import Locator, Solver
 from edgegal.device.memory import give_memory_back, trim
-from edgegal.device.pipeline import FrameResult, Pipeline, thresholds_of
+from edgegal.device.pipeline import Pipeline, thresholds_of
 from edgegal.device.quality import Judge
 from edgegal.device.retention import Limits
 from edgegal.device.service import ClockWatch, Notifier, stamped
@@ -29,10 +29,10 @@ from edgegal.device.sinks import AnnotatedPictures, SightingLog, Sink
 from edgegal.device.sinks.crops import KeptCrops
 from edgegal.device.sinks.database import SightingDatabase
 from edgegal.device.sinks.enduring import Enduring, RoomKeeper
-from edgegal.device.sinks.facts import FrameFacts, RunFacts
+from edgegal.device.sinks.facts import RunFacts
 from edgegal.device.sources import Source, open_source
 from edgegal.device.stacking import LiveStack
-from edgegal.device.tracking import Sighting, Tracker
+from edgegal.device.tracking import Tracker
 from edgegal.errors import InputError
 from edgegal.frames import Frame
 from edgegal.settings import KeepSettings, Settings
@@ -223,23 +223,7 @@ def _locator(settings: Settings) -> Locator:
         catalogue = read_catalogue(settings.sightings.catalogue)
     if settings.sightings.solve and settings.frames.stack:
         solve = _solver()
-    return Locator(catalogue, solve) if catalogue is None or solve is not None else _HopefulLocator(catalogue)
-
-
-class _HopefulLocator(Locator):
-    """Says once that no galaxy gets a name, where nothing but headers could say where frames look and they do not."""
-
-    _said = False
-
-    def locate(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> FrameFacts:
-        facts = super().locate(result, seen, ended)
-        if not self._said and (facts.sky is None or not facts.sky.solved):
-            self._said = True
-            _log.warning(
-                "sightings.catalogue has no effect: %s does not say exactly where it looks (add --stack N and --solve)",
-                result.frame.source,
-            )
-        return facts
+    return Locator(catalogue, solve)
 
 
 def _solver() -> Solver:

@@ -74,7 +74,7 @@ class StackedFits(Sink):
     run
         For the headers.
     ask
-        Says how many frames are in the stack and where on the sky it looks.
+        Says where on the sky the stack looks.
     every_s
         Seconds from one version of a file to the next.
     clock

@@ -160,3 +160,18 @@ def test_a_solution_in_the_header_needs_no_solver() -> None:
     solver = _Solver()
     assert Locator(solve=solver).locate(result(_WCS, 1), [sighting(1, 100, 50)], []).places
     assert solver.asked == []
+
+
+@pytest.mark.parametrize("header", [{}, _WCS])
+def test_a_catalogue_that_cannot_name_anything_is_told_of_once(
+    catalogue: Catalogue, header: Mapping[str, str | float | bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    locator = Locator(catalogue)
+    for _ in range(2):
+        locator.locate(result(header), [sighting(1, 100, 50)], [])
+    assert sum("has no effect" in record.message for record in caplog.records) == (0 if header else 1)
+
+
+def test_without_a_catalogue_nobody_misses_the_place(caplog: pytest.LogCaptureFixture) -> None:
+    Locator().locate(result({}), [sighting(1, 100, 50)], [])
+    assert not caplog.records
