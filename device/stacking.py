@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegal.device.alignment import Aligned, is_mosaic
 from edgegal.device.registration import Motion, Reference
 from edgegal.device.stars import Field, measure_field
 from edgegal.device.supervision import beat
@@ -44,7 +45,11 @@ _SETTLED_FRAMES = 5
 _LEAST_DISPLAY_NOISE = 1.0
 # Rows averaged at a time, in pixels: what they pass through stays in the cache of a small computer.
 _BLOCK_PIXELS = 1 << 15
-_SKY_SAMPLES = 10_000
+# Blocks whose part of a frame is made ready at once: never a copy of the whole frame.
+_BAND_BLOCKS = 8
+# The largest count there is place for.
+_MOST_COUNTED = int(np.iinfo(np.uint16).max)
+_SKY_SAMPLES = 5_000
 _LEAST_FOR_NOISE = 1.5
 _MAD_TO_SIGMA = 1.4826
 # How often whoever waits for a stack looks whether the one that has it goes on, and how long a reader waits for one
@@ -110,7 +115,8 @@ class LiveStack:
     Parameters
     ----------
     depth
-        Frames that count, at least 1: from then on the mean forgets the oldest gradually. None for all of the night.
+        Frames that count, at least 1: from then on the mean forgets the oldest gradually. None for as many as can be
+        counted, 65,535.
 
     Attributes
     ----------
@@ -190,13 +196,14 @@ class Stack:
 
     def __init__(self, shape: tuple[int, ...], depth: int | None) -> None:
         self.shape = shape
-        self.depth = depth
+        self.depth = min(depth or _MOST_COUNTED, _MOST_COUNTED)
         # By channel, so that whole rows of one kind are summed.
         self._total = [np.zeros(shape[:2], np.float32) for _ in range(shape[2] if len(shape) == 3 else 1)]
-        # Of the differences of the light, which is the sum of the channels, from its mean.
-        self._squares = np.zeros(shape[:2], np.float32)
-        # Frames that counted; those beyond the depth are forgotten gradually, as are the weights of all.
-        self._count = np.zeros(shape[:2], np.float32)
+        # Of the differences of the light, which is the sum of the channels, from its mean; averaged over 2x2 pixels.
+        self._squares = np.zeros([-(-side // 2) for side in shape[:2]], np.float32)
+        # Frames that counted, in parts of one: those beyond the depth are forgotten gradually.
+        self._one = _MOST_COUNTED // self.depth
+        self._count = np.zeros(shape[:2], np.uint16)
         self._weight = self._weight_squares = 0.0
         self._facts: StackFacts | None = None
         self._lock = threading.Lock()
@@ -211,7 +218,8 @@ class Stack:
     @property
     def coverage(self) -> NDArray[np.float32]:
         """``(h, w)`` frames that count in each pixel, at most `depth`."""
-        return self._count.copy()
+        counted: NDArray[np.float32] = np.divide(self._count, self._one, dtype=np.float32)
+        return counted
 
     @property
     def noise(self) -> NDArray[np.float32]:
@@ -219,8 +227,10 @@ class Stack:
 
         NaN where fewer than two frames count.
         """
-        count = np.where(self._count >= _LEAST_FOR_NOISE, self._count, np.float32(np.nan))
-        one_frame = self._squares / (count - 1)
+        count = self.coverage
+        count[count < _LEAST_FOR_NOISE] = np.nan
+        rows, columns = (np.arange(side) // 2 for side in count.shape)
+        one_frame = self._squares[np.ix_(rows, columns)] / (count - 1)
         weight = self._weight_squares / max(self._weight, 1e-9) / len(self._total) ** 2
         noise: Array = np.sqrt(one_frame / count * np.float32(weight))
         return noise
@@ -277,13 +287,13 @@ class Stack:
         self._steps += 1
         with np.errstate(divide="ignore", invalid="ignore"):
             # A count of zero gives NaN: nothing of infinite weight.
-            share = np.reciprocal(self._count[top:bottom])
+            share = np.divide(self._one, self._count[top:bottom], dtype=np.float32)
             return [total[top:bottom] * share for total in self._total]
 
     def every(self, step: int, first: int = 0) -> NDArray[np.float32]:
         """``(channels, n)``: every `step`-th pixel of the mean, counted row by row from the `first`."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.reciprocal(self._count.ravel()[first::step])
+            share = np.divide(self._one, self._count.ravel()[first::step], dtype=np.float32)
             return np.stack([total.ravel()[first::step] * share for total in self._total])
 
     def add(self, frame: Frame, motion: Motion) -> float:
@@ -301,16 +311,17 @@ class Stack:
         float
             Share of its pixels that was left out, 0-1.
         """
-        aligned = _Aligned(frame, motion)
+        aligned = Aligned(frame, motion)
         # What is no number, or fits no float32, is left out.
         with self._alone(), np.errstate(invalid="ignore", over="ignore"):
             agreement = self._compared(aligned, 0.0 if frame.linear else _LEAST_DISPLAY_NOISE)
-            aligned.lift(agreement.offset)
-            kept = 1.0 if self.depth is None or self.frames < self.depth else (self.depth - 1) / self.depth
+            kept = 1.0 if self.frames < self.depth else (self.depth - 1) / self.depth
             covered = left_out = 0
-            for top, bottom in self._blocks():
-                seen, left = self._add_rows(top, aligned.rows(top, bottom), agreement, kept)
-                covered, left_out = covered + seen, left_out + left
+            for first, last in self._blocks(_BAND_BLOCKS):
+                band = aligned.band(first, last, agreement.offset)
+                for top, bottom in self._blocks(1, first, last):
+                    seen, left = self._add_rows(top, band.rows(top, bottom), agreement, kept)
+                    covered, left_out = covered + seen, left_out + left
             self._weight = self._weight * kept + 1
             self._weight_squares = self._weight_squares * kept**2 + 1
             self._facts = self._told(frame)
@@ -325,15 +336,18 @@ class Stack:
         exposure_s = (before.exposure_s or 0) + (frame.exposure_s or 0) if known else None
         return StackFacts(frame.without_pixels(), before.frames + 1, before.begun, exposure_s)
 
-    def _blocks(self) -> Iterator[tuple[int, int]]:
+    def _blocks(self, together: int = 1, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:
+        """Where blocks of rows begin and end, or so many of them `together`, between two rows."""
         height, width = self.shape[:2]
-        rows = max(1, _BLOCK_PIXELS // width)
-        return ((top, min(top + rows, height)) for top in range(0, height, rows))
+        last = height if last is None else last
+        # In pairs, as the squares are.
+        rows = max(2, _BLOCK_PIXELS // width & ~1) * together
+        return ((top, min(top + rows, last)) for top in range(first, last, rows))
 
-    def _compared(self, aligned: "_Aligned", least_noise: float) -> "_Agreement":
+    def _compared(self, aligned: Aligned, least_noise: float) -> "_Agreement":
         height, width = self.shape[:2]
         step = max(1, int(np.sqrt(height * width / _SKY_SAMPLES)))
-        count = self._count[::step, ::step]
+        count = np.divide(self._count[::step, ::step], self._one, dtype=np.float32)
         sample = np.stack(aligned.sample(step))
         both = (count > 0) & np.isfinite(sample).all(axis=0)
         if not both.any():
@@ -350,8 +364,9 @@ class Stack:
     def _add_rows(self, top: int, planes: Sequence[Array], agreement: "_Agreement", kept: float) -> tuple[int, int]:
         """Add rows of a frame; how many pixels it covers, and how many of them are left out."""
         self._steps += 1
-        rows = np.s_[top : top + len(planes[0])]
-        sums = _Rows([total[rows] for total in self._total], self._squares[rows], self._count[rows])
+        bottom = top + len(planes[0])
+        squares = self._squares[top // 2 : -(-bottom // 2)]
+        sums = _Rows([total[top:bottom] for total in self._total], squares, self._count[top:bottom], self._one)
         if kept < 1:
             sums.forget(kept)
         return sums.add(planes, agreement)
@@ -378,22 +393,37 @@ class _Agreement:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some rows of the sums."""
+    """Some rows of the sums.
+
+    Attributes
+    ----------
+    totals, squares, count
+        As the stack has them; changed in place.
+    one
+        What the count of one frame is.
+    """
 
     totals: Sequence[Array]
     squares: Array
-    count: Array
+    count: NDArray[np.uint16]
+    one: int
 
     def forget(self, kept: float) -> None:
         """Keep only a share of what all frames so far weigh."""
-        for values in (*self.totals, self.squares, self.count):
-            values *= np.float32(kept)
+        left = np.rint(self.count * np.float32(kept))
+        # Counts are rounded: the sums are kept to them, or their mean would change.
+        share = np.divide(left, self.count, out=np.zeros_like(left), where=self.count > 0)
+        for total in self.totals:
+            np.multiply(total, share, out=total)
+        np.multiply(self.squares, np.float32(kept), out=self.squares)
+        self.count[...] = left
 
     def add(self, planes: Sequence[Array], agreement: _Agreement) -> tuple[int, int]:
         """Add those of a frame, which are changed; how many pixels it covers, and how many of them are left out."""
         light = _summed(planes)
+        count = self.count.astype(np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
-            difference = _summed(self.totals) * np.reciprocal(self.count)
+            difference = _summed(self.totals) * np.divide(np.float32(self.one), count)
             np.subtract(light, difference, out=difference)
         squared = np.square(difference)
         # Most pixels agree within the least tolerance there is: only the others are looked at one by one.
@@ -401,44 +431,54 @@ class _Rows:
         covered = np.isfinite(light.ravel()[doubtful])
         uncovered = doubtful[~covered]
         squared.ravel()[uncovered] = 0
-        left_out = self._left_out(doubtful[covered], light, difference, squared, agreement)
+        left_out = self._left_out(doubtful[covered], light, difference, squared, count, agreement)
         away = np.concatenate([uncovered, left_out])
         for plane in planes:
             plane.ravel()[away] = 0
-        more = self.count + 1
-        squared *= self.count / more
-        np.add(self.squares, squared, out=self.squares)
+        more = count + self.one
+        squared *= np.divide(count, more, out=count)
+        halved = cv2.resize(squared, self.squares.shape[::-1], interpolation=cv2.INTER_AREA)
+        np.add(self.squares, halved, out=self.squares)
         for total, plane in zip(self.totals, planes, strict=True):
             total += plane
-        more.ravel()[away] -= 1
+        more.ravel()[away] -= self.one
         self.count[...] = more
         return light.size - len(uncovered), len(left_out)
 
     def _left_out(
-        self, at: NDArray[np.intp], light: Array, difference: Array, squared: Array, agreement: _Agreement
+        self,
+        at: NDArray[np.intp],
+        light: Array,
+        difference: Array,
+        squared: Array,
+        count: Array,
+        agreement: _Agreement,
     ) -> NDArray[np.intp]:
         """Which of some pixels disagree with the mean.
 
         A mean of few frames that is far brighter than this one is what only they saw: it is begun anew. What is left
         out widens the tolerance, so that light that stays is let in after a few frames.
         """
-        begun = self.count.ravel()[at] > 0
+        begun = count.ravel()[at] > 0
         squared.ravel()[at[~begun]] = 0
         at = at[begun]
         light, difference, apart = light.ravel()[at], difference.ravel()[at], squared.ravel()[at]
-        count = self.count.ravel()[at]
-        tolerance = self._tolerance(at, count, np.minimum(light, light - difference), agreement)
+        counted = count.ravel()[at]
+        tolerance = self._tolerance(at, counted, np.minimum(light, light - difference), agreement)
         disagrees = apart > tolerance
-        outshone = disagrees & (difference < 0) & (count < _SETTLED_FRAMES)
-        for values in (*self.totals, self.count):
+        outshone = disagrees & (difference < 0) & (counted < _SETTLED_FRAMES * self.one)
+        for values in (*self.totals, count):
             values.ravel()[at[outshone]] = 0
         squared.ravel()[at] = np.minimum(apart, tolerance)
         return at[disagrees & ~outshone]
 
     def _tolerance(self, at: NDArray[np.intp], count: Array, darker: Array, agreement: _Agreement) -> Array:
         """Square of how far pixels may lie from the mean."""
-        share = 1 / count
-        variance = np.maximum(self.squares.ravel()[at] * share, np.float32(agreement.noise) ** 2) * (1 + share)
+        share = self.one / count
+        rows, columns = np.divmod(at, self.count.shape[1])
+        variance = np.maximum(self.squares[rows // 2, columns // 2] * share, np.float32(agreement.noise) ** 2) * (
+            1 + share
+        )
         seeing = _SEEING * np.maximum(darker - np.float32(agreement.sky), 0)
         tolerance: Array = _CLIP_SIGMA**2 * (variance + seeing * seeing)
         return tolerance
@@ -459,97 +499,11 @@ def _summed(planes: Sequence[Array]) -> Array:
     return light
 
 
-class _Aligned:
-    """A frame seen from the stack: parts of it are moved as they are asked for.
-
-    A Bayer frame is not demosaiced first: each colour is interpolated once, from its own pixels to the stack's.
-
-    Parameters
-    ----------
-    frame
-        Raw or demosaiced.
-    motion
-        Where the stack's places lie in it.
-    """
-
-    def __init__(self, frame: Frame, motion: Motion) -> None:
-        self._size = frame.size
-        self._still = np.array_equal(motion.matrix, np.eye(2, 3))
-        matrix = motion.for_opencv
-        # Of each channel the planes that it is the mean of, and the matrices from the stack to them.
-        self._channels: list[list[tuple[Array, NDArray[np.float64]]]]
-        if _is_mosaic(frame):
-            places = [[i for i, colour in enumerate(frame.bayer or "") if colour == wanted] for wanted in "RGB"]
-            self._channels = [[_bayer_plane(frame.pixels, i % 2, i // 2, matrix) for i in those] for those in places]
-            self._still = False
-        else:
-            planes = [frame.pixels] if frame.pixels.ndim == 2 else np.moveaxis(frame.pixels, 2, 0)
-            self._channels = [[(plane.astype(np.float32, order="C"), matrix)] for plane in planes]
-
-    def lift(self, offset: Array) -> None:
-        """Add to each channel."""
-        for planes, more in zip(self._channels, offset, strict=True):
-            for plane, _ in planes:
-                plane += more
-
-    def rows(self, top: int, bottom: int) -> list[Array]:
-        """``(bottom - top, w)`` of each channel: those rows; NaN where the frame does not cover them."""
-        if self._still:
-            return [plane[top:bottom].copy() for ((plane, _),) in self._channels]
-        return self._seen(_from_corner(top, 1), (self._size[0], bottom - top))
-
-    def sample(self, step: int) -> list[Array]:
-        """Every `step`-th pixel of every `step`-th row of the stack."""
-        width, height = self._size
-        return self._seen(_from_corner(0, step), (-(-width // step), -(-height // step)))
-
-    def _seen(self, corner: NDArray[np.float64], size: tuple[int, int]) -> list[Array]:
-        channels = []
-        for planes in self._channels:
-            first, *others = (_warped(plane, matrix @ corner, size) for plane, matrix in planes)
-            channels.append(cv2.addWeighted(first, 0.5, others[0], 0.5, 0) if others else first)
-        return channels
-
-
 def _demosaiced_shape(frame: Frame) -> tuple[int, ...]:
-    return (*frame.pixels.shape, 3) if _is_mosaic(frame) else frame.pixels.shape
-
-
-def _is_mosaic(frame: Frame) -> bool:
-    return frame.bayer is not None and frame.pixels.ndim == 2
+    return (*frame.pixels.shape, 3) if is_mosaic(frame) else frame.pixels.shape
 
 
 def _drift(motion: Motion, size: tuple[int, int]) -> float:
     """How far the middle of the frame has moved, as a share of its sides."""
     middle = np.array(size) / 2
     return float((np.abs(motion.apply(middle[None])[0] - middle) / size).max())
-
-
-def _bayer_plane(
-    pixels: NDArray[Any], x: int, y: int, matrix: NDArray[np.float64]
-) -> tuple[Array, NDArray[np.float64]]:
-    """The pixels of one place in the Bayer cell, and the matrix from the stack to them.
-
-    With one more pixel around them: the outermost pixels of the frame lie beyond the outermost of most colours.
-    """
-    cells = pixels[y::2, x::2]
-    plane = np.empty((cells.shape[0] + 2, cells.shape[1] + 2), np.float32)
-    if not cells.size:
-        # A frame of one row or column has none of some colours.
-        plane[:] = np.nan
-    plane[1:-1, 1:-1] = cells
-    plane[0], plane[-1] = plane[1], plane[-2]
-    plane[:, 0], plane[:, -1] = plane[:, 1], plane[:, -2]
-    within = matrix / 2
-    within[:, 2] += 1 - np.array((x, y)) / 2
-    return plane, within
-
-
-def _warped(plane: Array, matrix: NDArray[np.float64], size: tuple[int, int]) -> Array:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(plane, matrix, size, flags=flags, borderValue=np.nan)
-
-
-def _from_corner(top: int, step: float) -> NDArray[np.float64]:
-    """``(3, 3)`` matrix from pixels counted from row `top` in steps to pixels of the whole."""
-    return np.array([[step, 0, 0], [0, step, top], [0, 0, 1]], np.float64)

@@ -96,6 +96,42 @@ def test_the_mean_forgets_beyond_its_depth() -> None:
     assert gone == pytest.approx(2 * 20, abs=10)
 
 
+@pytest.mark.parametrize("depth", [2, 40, 250])
+def test_forgetting_changes_no_mean(depth: int) -> None:
+    """Counts are kept in few bits: what they round may not show where the first frames saw nothing."""
+    rng = np.random.default_rng(3)
+    stack = Stack((40, 40), depth)
+    for i in range(7 * depth):
+        pixels = rng.normal(1000, 1, (40, 40)).astype(np.float32)
+        pixels[20:] = np.nan if 0 < i < depth else pixels[20:]
+        stack.add(Frame(pixels, "sky"), Motion.none())
+    mean = stack.picture().pixels
+    assert np.mean(mean[20:]) == pytest.approx(np.mean(mean[:20]), abs=0.5 / np.sqrt(depth))
+    assert np.mean(mean) == pytest.approx(1000, abs=0.5)
+    assert stack.coverage[:20].max() == pytest.approx(depth, rel=1e-3)
+    assert np.median(stack.coverage[20:]) == pytest.approx(depth, rel=0.01)
+
+
+def test_a_stack_of_all_frames_counts_as_many_as_it_can() -> None:
+    assert Stack((2, 2), None).depth == Stack((2, 2), 100_000).depth == 65_535
+
+
+@pytest.mark.parametrize("bayer", ["RGGB", "GBRG"])
+def test_what_one_frame_does_not_cover_spoils_nothing(bayer: BayerPattern) -> None:
+    """Each channel lies on pixels of its own, and its edge elsewhere."""
+    rng = np.random.default_rng(1)
+    stack = Stack((64, 80, 3), 10)
+    for x, y in ((0, 0), (3.3, -2.2), (-4.6, 1.9), (0, 0)):
+        pixels = 500 + 300 * (x > 0) + rng.normal(0, 2, (64, 80)).astype(np.float32)
+        stack.add(Frame(pixels, "sky", bayer=bayer), Motion.shift(x, y))
+    picture = stack.picture().pixels
+    # The first frame saw all of it; the sky of the others is lifted to its own.
+    np.testing.assert_allclose(picture, 500, atol=10)
+    assert np.median(stack.coverage[8:-8, 8:-8]) == pytest.approx(4)
+    assert np.median(stack.coverage[:, :2]) == pytest.approx(3)
+    assert np.median(stack.coverage[:, -2:]) == pytest.approx(3)
+
+
 def test_a_brighter_sky_leaves_neither_a_step_nor_a_hole() -> None:
     stack = LiveStack(None)
     for i, frame in enumerate(night(6)):
