@@ -16,14 +16,14 @@ __all__ = ["Arrival", "Handover"]
 _MOST_BAD = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Arrival:
     """What came from a source.
 
     Attributes
     ----------
     frame
-        The frame; None when it could not be read.
+        The frame; None when it could not be read, or was released.
     number
         Of the frame within the run, from 0, also when it could not be read.
     fault
@@ -40,6 +40,12 @@ class Arrival:
     wait_s: float = 0.0
     read_s: float = 0.0
     dropped: int = 0
+
+    def release(self) -> Frame:
+        """The frame, which is not held here any more: its pixels go when whoever takes it has done with them."""
+        frame, self.frame = self.frame, None
+        assert frame is not None, "nothing came, or it was released before"
+        return frame
 
 
 class Handover:

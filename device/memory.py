@@ -6,7 +6,7 @@ __all__ = ["give_memory_back", "trim"]
 
 # mallopt(3), of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE_BYTES = 4 * 2**20
+_LARGE_BYTES = 3 * 2**20
 _KEPT_BYTES = 8 * 2**20
 
 

@@ -276,26 +276,17 @@ class Pipeline:
         """
         watch = _Stopwatch()
         frame = self._mended(frame, watch)
-        quality, stacked = None, None
-        if self.judge is not None or self.stack is not None:
-            field = measure_field(frame)
-            quality = frame_quality(field)
-            if self.judge is not None and not (verdict := self.judge(quality)).good:
-                raise FrameError(f"{frame.source} is left out: {verdict.reason}")
-            watch.lap("judge")
-            if self.stack is not None:
-                stacked = self.stack.push(frame, field)
-                watch.lap("stack")
+        quality, stacked = self._stacked(frame, watch)
         if stacked is None:
             frame = self._evened(frame, watch)
+        elif not self.keep_single:
+            frame = frame.without_pixels()
         see = self._seeing(frame, stacked, watch)
         view = see(self.stretch)
         watch.lap("view")
         detections = self.detect(view)
         watch.lap("detect")
         probabilities = self._named(view, see, detections, watch)
-        if stacked and not self.keep_single:
-            frame = frame.without_pixels()
         return FrameResult(frame, view, detections, probabilities, watch.times(), quality, stacked, self.level_sky)
 
     def _mended(self, frame: Frame, watch: _Stopwatch) -> Frame:
@@ -306,6 +297,20 @@ class Pipeline:
             frame = self.cosmetic(frame, overwrite=self.calibrate is not None).frame
             watch.lap("hot_pixels")
         return frame
+
+    def _stacked(self, frame: Frame, watch: _Stopwatch) -> tuple[FrameQuality | None, Stacked | None]:
+        if self.judge is None and self.stack is None:
+            return None, None
+        field = measure_field(frame)
+        quality = frame_quality(field)
+        if self.judge is not None and not (verdict := self.judge(quality)).good:
+            raise FrameError(f"{frame.source} is left out: {verdict.reason}")
+        watch.lap("judge")
+        if self.stack is None:
+            return quality, None
+        stacked = self.stack.push(frame, field)
+        watch.lap("stack")
+        return quality, stacked
 
     def _evened(self, frame: Frame, watch: _Stopwatch) -> Frame:
         if frame.bayer is not None and frame.pixels.ndim == 2:

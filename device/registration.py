@@ -284,9 +284,10 @@ def _light(field: Field) -> NDArray[np.float32]:
     Sky noise is cut to zero and bright stars are limited, so neither the noise nor one star decides.
     """
     # A median of nine takes away single hot pixels, which would answer for a shift of zero.
-    above = cv2.medianBlur(field.light / np.float32(field.sigma), 3)
-    light: NDArray[np.float32] = np.clip(above - np.float32(_CORRELATION_SIGMA), 0, np.float32(_SATURATED_SIGMA))
-    return light
+    light: NDArray[np.float32] = cv2.medianBlur(field.light, 3)
+    light /= np.float32(field.sigma)
+    light -= np.float32(_CORRELATION_SIGMA)
+    return np.clip(light, 0, np.float32(_SATURATED_SIGMA), out=light)
 
 
 def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], dx: float, dy: float) -> float:

@@ -29,7 +29,6 @@ from edgegal.device.sources import Source
 from edgegal.device.supervision import Pulse, Stage, Stall, Supervisor
 from edgegal.device.tracking import Sighting, Tracker
 from edgegal.errors import EdgegalError, FrameError, InputError
-from edgegal.frames import Frame
 
 __all__ = ["Progress", "Spares", "Summary", "observe", "stop_signals"]
 
@@ -381,12 +380,12 @@ class _Processing(Stage):
         self._results.put(None)
 
     def _result(self, pipeline: Pipeline, arrival: Arrival, pulse: Pulse) -> FrameResult | _Unusable:
-        frame = arrival.frame
-        if frame is None:
+        if arrival.frame is None:
             return _Unusable(arrival.number, arrival.fault)
-        self._in_hand = arrival.number, frame.source
+        source = arrival.frame.source
+        self._in_hand = arrival.number, source
         try:
-            result = self._through(pipeline, frame, pulse)
+            result = self._through(pipeline, arrival, source, pulse)
         except FrameError as error:
             if not self._skips_bad:
                 raise
@@ -394,9 +393,12 @@ class _Processing(Stage):
         times = replace(result.times, wait=arrival.wait_s, read=arrival.read_s)
         return replace(result, times=times, dropped=arrival.dropped)
 
-    def _through(self, pipeline: Pipeline, frame: Frame, pulse: Pulse) -> FrameResult:
+    def _through(self, pipeline: Pipeline, arrival: Arrival, source: str, pulse: Pulse) -> FrameResult:
         self.stall_s = self._patience.stall_s
-        result = pulse.call(lambda: pipeline(frame), frame.source, self.stall_s)
+        # A method's arguments are its own, those of an object that is called are kept until it returns: by this name
+        # the raw pixels are dropped once they are calibrated.
+        process = pipeline.__call__
+        result = pulse.call(lambda: process(arrival.release()), source, self.stall_s)
         self._patience.learn(pulse.silence_s)
         return result
 

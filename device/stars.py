@@ -110,21 +110,31 @@ def measure_field(frame: Frame) -> Field:
 
 
 def _measured(pixels: NDArray[Any], mosaic: bool) -> Field:
+    height, width = pixels.shape[:2]
+    scale = 2 if (mosaic or max(height, width) > _LONGEST_SIDE) and min(height, width) >= 2 else 1
+    light, sky = _above_sky(_luminance(pixels, scale))
+    return Field((width, height), light, scale, sky, _noise(light), find_stars(light, scale))
+
+
+def _luminance(pixels: NDArray[Any], scale: int) -> Array:
     grey = pixels.astype(np.float32, copy=False)
     if grey.ndim == 3:
         grey = cv2.transform(grey, np.full((1, 3), 1 / 3, np.float32))
-    height, width = grey.shape
-    scale = 2 if (mosaic or max(height, width) > _LONGEST_SIDE) and min(height, width) >= 2 else 1
     if scale == 2:
+        height, width = grey.shape
         grey = cv2.resize(grey[: height & ~1, : width & ~1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     finite = np.isfinite(grey)
     if not finite.any():
         raise FrameError("the frame has no finite pixel")
-    if not finite.all():
-        grey = np.where(finite, grey, np.median(grey[finite]))
-    background = _local_sky(grey)
-    light = grey - background
-    return Field((width, height), light, scale, background[::8, ::8].copy(), _noise(light), find_stars(light, scale))
+    return grey if finite.all() else np.where(finite, grey, np.median(grey[finite]))
+
+
+def _above_sky(grey: Array) -> tuple[Array, Array]:
+    """Luminance above the local sky, and every eighth pixel of that sky."""
+    sky = _local_sky(grey)
+    sparse = sky[::8, ::8].copy()
+    # The sky's own memory: several such arrays are much beside the sums of a stack.
+    return np.subtract(grey, sky, out=sky), sparse
 
 
 def _local_sky(grey: Array) -> Array:

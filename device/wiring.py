@@ -330,7 +330,6 @@ class _Outlets:
                     SightingDatabase(out / "sightings.sqlite", run, locator), "sightings.sqlite", make_room
                 )
             )
-            self._add(lambda: Enduring(AnnotatedPictures(out / "frames", *_paces(keep, live)), "pictures", make_room))
             if keep.crops_below:
                 self._add(
                     lambda: Enduring(
@@ -340,6 +339,12 @@ class _Outlets:
             self._add(lambda: room)
         if settings.mqtt.broker is not None:
             self._add(self._mqtt_maker(settings, run))
+        if out is not None:
+            # The last, for it may draw on what the others look at; the page goes on looking.
+            paces, overwrite = _paces(keep, live), not settings.run.web
+            self._add(
+                lambda: Enduring(AnnotatedPictures(out / "frames", *paces, overwrite=overwrite), "pictures", make_room)
+            )
 
     def show_page(self, source: str, controls: Controls) -> "Live":
         """Add the page's view of the run."""

@@ -48,6 +48,8 @@ class AnnotatedPictures(Sink):
         Least seconds from one picture to the next; 0 for a picture of each frame.
     news_every_s
         The same for frames that show a sighting which no picture shows yet; `every_s` when None.
+    overwrite
+        Whether the view of a result may be drawn on: nobody looks at it afterwards.
     clock
         Seconds, never going back.
     """
@@ -59,16 +61,21 @@ class AnnotatedPictures(Sink):
         folder: Path,
         every_s: float = 0.0,
         news_every_s: float | None = None,
+        overwrite: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.folder = folder
+        self._overwrite = overwrite
         self._pace = Pace(every_s, clock)
         self._news_every_s = every_s if news_every_s is None else news_every_s
         self._shown: set[int] = set()
 
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         if self._is_wanted(seen):
-            _write_png(self.folder / _name(result.frame, bool(seen)), annotate(result.view, seen))
+            # A display picture is its own view, and may be its source's.
+            overwrite = self._overwrite and not np.may_share_memory(result.view, result.frame.pixels)
+            view = result.view if overwrite else result.view.copy()
+            _write_png(self.folder / _name(result.frame, bool(seen)), _drawn_on(view, seen))
             self._pace.done()
             self._shown.update(s.id for s in seen)
         self._shown.difference_update(s.id for s in ended)
@@ -120,8 +127,13 @@ def annotate(view: View, sightings: Sequence[Sighting]) -> View:
     sightings
         With boxes in pixels of `view`.
     """
+    return _drawn_on(view.copy(), sightings)
+
+
+def _drawn_on(view: View, sightings: Sequence[Sighting]) -> View:
+    """As `annotate`, on the view itself unless it is enlarged."""
     scale = max(1, -(-_LEAST_SIDE // min(max(view.shape[:2]), _LEAST_SIDE)))
-    canvas: View = view.copy() if scale == 1 else np.repeat(np.repeat(view, scale, axis=0), scale, axis=1)
+    canvas: View = view if scale == 1 else np.repeat(np.repeat(view, scale, axis=0), scale, axis=1)
     height, width = canvas.shape[:2]
     size = 0.45 * max(1.0, max(height, width) / 1100)
     thickness = max(1, round(max(height, width) / 900))

@@ -140,7 +140,7 @@ def test_rows_beyond_the_frame_are_unknown(pattern: Any) -> None:
     frame = Frame(np.full((HEIGHT, WIDTH), 500, np.float32), "sky", bayer=pattern)
     found = seen(frame, Motion.shift(0, -HEIGHT / 2), NO_OFFSET if pattern else NO_OFFSET[:1], band=4, block=2)
     assert np.isnan(found[: HEIGHT // 2 - 2]).all()
-    assert (found[HEIGHT // 2 + 2 :] == 500).all()
+    assert (found[HEIGHT // 2 + 2 :, :-1] == 500).all()
 
 
 @pytest.mark.parametrize("shape", [(HEIGHT - 1, WIDTH), (HEIGHT, WIDTH - 1)])

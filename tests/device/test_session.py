@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -255,6 +256,28 @@ def test_crops_are_cut_from_the_view_their_classifier_knows(bright_spots: Detect
         naming = Naming(COLOURS.labels, remember, redness, Stretch(white_sigma=white))
         Pipeline(bright_spots, Stretch(white_sigma=300), naming)(frame)
     assert seen[1] > 1.2 * seen[0]
+
+
+def test_raw_pixels_go_once_they_are_calibrated(bright_spots: Detect) -> None:
+    """Beside the sums of a stack each array of a frame's size is much of a small computer's memory."""
+    raw: list[weakref.ref[np.ndarray]] = []
+    held: list[bool] = []
+    dark = Calibration(Master("dark", np.zeros((260, 300, 3), np.float32)))
+
+    def calibrate(frame: Frame) -> Frame:
+        raw.append(weakref.ref(frame.pixels))
+        return dark(frame)
+
+    def detect(view: View) -> Detections:
+        held.append(raw[-1]() is not None)
+        return bright_spots(view)
+
+    pipeline = Pipeline(detect, calibrate=calibrate, stack=LiveStack(4), keep_single=False)
+    with open_source("sim:seed=2,width=300,height=260,frames=3") as source:
+        observe(source, pipeline)
+    assert len(held) == 3
+    # Older interpreters hold the arguments of a call until it returns.
+    assert not any(held) or sys.version_info < (3, 11)
 
 
 def test_without_a_classifier_galaxies_are_only_found(folder: Path, bright_spots: Detect) -> None:

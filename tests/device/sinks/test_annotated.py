@@ -83,6 +83,22 @@ def test_an_uncertain_galaxy_is_drawn_without_a_class_colour_or_number() -> None
     assert plates[1].max() > 120
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_view_is_drawn_on_when_nobody_looks_at_it_any_more(tmp_path: Path, own: bool) -> None:
+    """But never the frame: the source may hand it out again."""
+    view = np.random.default_rng(0).integers(0, 90, (800, 1000, 3)).astype(np.uint8)
+    before = view.copy()
+    view.flags.writeable = own
+    frame = Frame(np.zeros((800, 1000), np.float32) if own else view, "test", linear=own)
+    result = FrameResult(frame, view, Detections.empty(), np.zeros((0, 2), np.float32), StageTimes())
+    seen = sightings(view, (300, 200, 500, 400))
+    sink = AnnotatedPictures(tmp_path, overwrite=True)
+    sink.write(result, seen, ())
+    (path,) = tmp_path.iterdir()
+    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], annotate(before, seen))
+    assert (view == before).all() != own
+
+
 def test_two_labels_do_not_lie_on_each_other() -> None:
     view = dark_sky()
     apart = annotate(view, sightings(view, (300, 300, 340, 340), (700, 300, 740, 340)))
