@@ -35,6 +35,7 @@ _COMMIT_EVERY_S = 5.0
 _MOST_FRAMES_HELD = 1_000
 _MOST_EVENTS_HELD = 10_000
 _LOCKED_S = 2.0
+_CACHE_KB = 256
 
 _Row = dict[str, Any]
 
@@ -194,6 +195,8 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # What was written is not read again: by itself SQLite keeps 2 MB of it, which fill all night long.
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     except BaseException:
         connection.close()
         raise
