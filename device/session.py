@@ -41,7 +41,7 @@ _ENDED_KEPT = 5_000
 
 _LOOK_S = 0.25
 # Someone who stops a run, such as a service manager, waits five seconds for everything.
-_STOP_S = 4.5
+_STOP_S = 4.0
 _STAGES_STOP_S = 3.0
 # Loading and warming up networks takes a small computer far longer than using them.
 _OPENING_S = 120.0
@@ -456,7 +456,9 @@ class _Writing(Stage):
     def told(self) -> Sink | None:
         """The sink that is being told something just now."""
         job = self._job
-        return self.sinks[job.next] if job is not None and job.next < len(self.sinks) else None
+        # Another thread asks, and the work goes on meanwhile.
+        place = job.next if job is not None else len(self.sinks)
+        return self.sinks[place] if place < len(self.sinks) else None
 
     def work(self, pulse: Pulse) -> None:
         while True:

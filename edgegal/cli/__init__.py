@@ -3,10 +3,12 @@
 ``--help`` reads the table below and nothing else, so it costs no more than the parser itself.
 """
 
+import contextlib
 import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -102,6 +104,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     0 fine, 1 a gate failed, 2 bad usage or input, 3 a needed part is missing, 130 interrupted. ``EDGEGAL_DEBUG=1``
     shows the traceback of an error instead of its one line.
     """
+    try:
+        _obey(arguments)
+    except SystemExit as ended:
+        if any(thread.name.startswith("edgegal-") for thread in threading.enumerate()):
+            # A part of a run that hangs in a library brings the process down when it comes back to an interpreter that
+            # is ending. What had to be written is.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise
+
+
+def _obey(arguments: list[str] | None) -> NoReturn:
     try:
         app(args=arguments)
     except EdgegalError as error:

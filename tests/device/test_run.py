@@ -202,6 +202,50 @@ def test_an_interrupt_leaves_whole_output_and_its_exit_code(tmp_path: Path, kind
     assert {line["id"] for line in log if line["event"] == "end"} == {s["id"] for s in summary["sightings"]}
 
 
+# A step that no stop waits for, in a library that lets other threads go on meanwhile.
+_STUCK = """
+import sys, time
+import cv2
+import numpy as np
+from edgegal.device.pipeline import Pipeline
+
+process = Pipeline.__call__
+large = np.zeros((3000, 4000, 3), np.uint8)
+
+def slow(self, frame):
+    result = process(self, frame)
+    if frame.index == 1:
+        print("stuck", file=sys.stderr, flush=True)
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends:
+            cv2.GaussianBlur(large, (0, 0), 5)
+    return result
+
+Pipeline.__call__ = slow
+from edgegal.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_what_is_left_behind_in_a_library_does_not_bring_the_process_down(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _STUCK, "run", "sim:frames=40,width=300,height=260", "--out", "out", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while process.stderr.readline().strip() != "stuck":
+            assert process.poll() is None
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "left behind" in errors
+    assert time.monotonic() - asked < 25
+    assert json.loads(output)["frames"] == 1
+    assert (tmp_path / "out/sightings.sqlite").exists()
+
+
 def test_the_classifier_may_come_from_another_bundle(tmp_path: Path) -> None:
     found = document(run("sim:seed=7,frames=1", "--classifier", "four-classes", "--json", cwd=tmp_path))
     assert found["sightings"]
