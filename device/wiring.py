@@ -311,19 +311,12 @@ class _Outlets:
         self._health = health
         self.sinks: list[Sink] = []
         self.makers: list[Callable[[], Sink]] = []
+        # One that hung may still be looking at a view.
+        self._given_up = False
         out, keep = settings.run.out, settings.keep
         if out is not None:
             room = RoomKeeper(out, Limits(keep.days, keep.free_mb * 10**6))
             make_room = room.make_room
-            if settings.frames.stack:
-                from edgegal.device.sinks.stacked import StackedFits
-
-                # The first: the stack that it holds goes before another result is made.
-                self._add(
-                    lambda: Enduring(
-                        StackedFits(out / "stacks", run, locator, keep.stacks_every), "the stack", make_room
-                    )
-                )
             self._add(lambda: Enduring(SightingLog(out, run.id, locator), "sightings.jsonl", make_room))
             self._add(
                 lambda: Enduring(
@@ -340,10 +333,19 @@ class _Outlets:
         if settings.mqtt.broker is not None:
             self._add(self._mqtt_maker(settings, run))
         if out is not None:
-            # The last, for it may draw on what the others look at; the page goes on looking.
-            paces, overwrite = _paces(keep, live), not settings.run.web
+            # What takes long comes after what was seen: a stack's file on a slow card keeps neither waiting.
+            if settings.frames.stack:
+                from edgegal.device.sinks.stacked import StackedFits
+
+                self._add(
+                    lambda: Enduring(
+                        StackedFits(out / "stacks", run, locator, keep.stacks_every), "the stack", make_room
+                    )
+                )
+            # The last, for it may draw on what the others have looked at; the page goes on looking.
+            paces, alone = _paces(keep, live), lambda: not settings.run.web and not self._given_up
             self._add(
-                lambda: Enduring(AnnotatedPictures(out / "frames", *paces, overwrite=overwrite), "pictures", make_room)
+                lambda: Enduring(AnnotatedPictures(out / "frames", *paces, overwrite=alone), "pictures", make_room)
             )
 
     def show_page(self, source: str, controls: Controls) -> "Live":
@@ -371,6 +373,7 @@ class _Outlets:
         place = len(self.sinks)
 
         def renew() -> Sink:
+            self._given_up = True
             self.sinks[place] = make()
             return self.sinks[place]
 

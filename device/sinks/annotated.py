@@ -49,7 +49,7 @@ class AnnotatedPictures(Sink):
     news_every_s
         The same for frames that show a sighting which no picture shows yet; `every_s` when None.
     overwrite
-        Whether the view of a result may be drawn on: nobody looks at it afterwards.
+        Whether the view of a result may be drawn on, asked each time: nobody looks at it afterwards. Never when None.
     clock
         Seconds, never going back.
     """
@@ -61,7 +61,7 @@ class AnnotatedPictures(Sink):
         folder: Path,
         every_s: float = 0.0,
         news_every_s: float | None = None,
-        overwrite: bool = False,
+        overwrite: Callable[[], bool] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.folder = folder
@@ -73,8 +73,8 @@ class AnnotatedPictures(Sink):
     def write(self, result: FrameResult, seen: Sequence[Sighting], ended: Sequence[Sighting]) -> None:
         if self._is_wanted(seen):
             # A display picture is its own view, and may be its source's.
-            overwrite = self._overwrite and not np.may_share_memory(result.view, result.frame.pixels)
-            view = result.view if overwrite else result.view.copy()
+            own = not np.may_share_memory(result.view, result.frame.pixels)
+            view = result.view if own and self._overwrite is not None and self._overwrite() else result.view.copy()
             _write_png(self.folder / _name(result.frame, bool(seen)), _drawn_on(view, seen))
             self._pace.done()
             self._shown.update(s.id for s in seen)

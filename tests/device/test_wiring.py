@@ -1,10 +1,13 @@
 """How a run is put together."""
 
 import socket
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from edgegal.bundle import Bundle
 from edgegal.device.service import ClockWatch
 from edgegal.device.service.clock import ClockState
 from edgegal.device.sinks.facts import RunFacts
+from edgegal.device.sinks.stacked import StackedFits
 from edgegal.device.sources import Source
 from edgegal.device.wiring import _paces, _Timed, wired
 from edgegal.errors import InputError, MissingPartError
@@ -114,6 +118,37 @@ def test_a_catalogue_that_no_frame_can_use_is_said_once(tmp_path: Path, caplog: 
     said = [record.getMessage() for record in caplog.records if "catalogue" in record.getMessage()]
     assert len(said) == 1
     assert "add --stack N and --solve" in said[0]
+
+
+def test_what_was_seen_is_written_and_closed_before_the_file_of_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow card makes a large file wait, and a stop waits for nobody."""
+    out, known = tmp_path / "out", []
+    write, close = StackedFits.write, StackedFits.close
+
+    def look() -> None:
+        lines = (out / "sightings.jsonl").read_text().splitlines() if (out / "sightings.jsonl").exists() else []
+        with closing(sqlite3.connect(out / "sightings.sqlite")) as database:
+            ended = database.execute("SELECT count(*) FROM runs WHERE ended IS NOT NULL").fetchone()[0]
+        known.append((len(lines), ended))
+
+    def slow_write(self: StackedFits, *told: Any) -> None:
+        look()
+        write(self, *told)
+
+    def slow_close(self: StackedFits, *alive: Any) -> None:
+        look()
+        close(self, *alive)
+
+    monkeypatch.setattr(StackedFits, "write", slow_write)
+    monkeypatch.setattr(StackedFits, "close", slow_close)
+    flags = {"source": "sim:seed=7,frames=2,drift=0", "out": out, "stack": 4}
+    with wired(Settings.of_flags(flags)) as ready:
+        ready.observe()
+    assert len(known) == 3
+    assert known[0][0] > 0
+    assert [ended for _, ended in known] == [0, 0, 1]
 
 
 def test_a_flag_without_effect_is_refused_before_anything_is_written(tmp_path: Path) -> None:

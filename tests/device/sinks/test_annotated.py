@@ -92,7 +92,7 @@ def test_a_view_is_drawn_on_when_nobody_looks_at_it_any_more(tmp_path: Path, own
     frame = Frame(np.zeros((800, 1000), np.float32) if own else view, "test", linear=own)
     result = FrameResult(frame, view, Detections.empty(), np.zeros((0, 2), np.float32), StageTimes())
     seen = sightings(view, (300, 200, 500, 400))
-    sink = AnnotatedPictures(tmp_path, overwrite=True)
+    sink = AnnotatedPictures(tmp_path, overwrite=lambda: True)
     sink.write(result, seen, ())
     (path,) = tmp_path.iterdir()
     np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], annotate(before, seen))
