@@ -99,7 +99,7 @@ class FrameSettings(_Section):
         default=None, title="Leave out clouded, blurred and trailed frames; when not set, where frames are stacked"
     )
     stack: int = Field(
-        default=0, ge=0, title="Stack so many registered frames, older ones fade; 0 for none, 100000 for all of a night"
+        default=0, ge=0, title="Stack so many registered frames, older ones fade; 0 for none, 65535 for all of a night"
     )
     level_sky: bool = Field(
         default=False, title="Subtract gradients of moon and town from linear frames; files of stacks keep them"

@@ -110,7 +110,7 @@ def run(
         0,
         "--stack",
         min=0,
-        help="Stack N registered frames, older ones fade; 0 for none, 100000 for all of a night.",
+        help="Stack N registered frames, older ones fade; 0 for none, 65535 for all of a night.",
         rich_help_panel=_FRAMES,
     ),
     level_sky: bool = typer.Option(
