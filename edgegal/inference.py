@@ -186,9 +186,10 @@ def decode_outputs(
     """Detections of one tile from raw outputs: codes ``(a, 4)`` and scores ``(a, classes)``."""
     threshold = stage.score_threshold if score_threshold is None else score_threshold
     # Most scores are far below it, and numpy is slow along an axis of few classes.
-    keep = np.unique(np.flatnonzero(scores.ravel() >= threshold) // scores.shape[1])
-    if not len(keep):
+    high = np.flatnonzero(scores.ravel() >= threshold)
+    if not len(high):
         return Detections.empty()
+    keep = np.unique(high // scores.shape[1])
     boxes = anchors.decode(codes[keep], anchor_boxes[keep], stage.anchors.coder_scales)
     found = Detections(boxes, scores[keep].max(axis=1).astype(np.float32), scores[keep].argmax(axis=1).astype(np.int32))
     found = found.clipped(stage.preprocess.width, stage.preprocess.height)

@@ -272,25 +272,26 @@ def stretch_linear(pixels: NDArray[Any] | Strips, stretch: Stretch, sky: Sky | N
     height, width = picture.shape[:2]
     view = np.empty((height, width, 3), np.uint8)
     rows = max(1, _BLOCK_PIXELS // width)
-    for top in range(0, height, rows):
-        planes = picture.planes(top, min(top + rows, height))
-        above = [_above_black(plane, stretch, level, sky.sigma) for plane, level in zip(planes, sky.level, strict=True)]
-        grey = _stretched(above, stretch, max(sky.sigma, _LEAST_SIGMA))
-        cv2.merge(grey if len(grey) == 3 else grey * 3, view[top : top + rows])
+    with np.errstate(invalid="ignore", over="ignore"):
+        for top in range(0, height, rows):
+            planes = picture.planes(top, min(top + rows, height))
+            above = [
+                _above_black(plane, stretch, level, sky.sigma) for plane, level in zip(planes, sky.level, strict=True)
+            ]
+            grey = _stretched(above, stretch, max(sky.sigma, _LEAST_SIGMA))
+            cv2.merge(grey if len(grey) == 3 else grey * 3, view[top : top + rows])
     return view
 
 
 def _above_black(plane: NDArray[Any], stretch: Stretch, level: float, sigma: float) -> NDArray[np.float32]:
     """Light above black, in place where the type allows it."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        plane -= plane.dtype.type(level - stretch.black_sigma * sigma)
-        return plane.astype(np.float32, copy=False)
+    plane -= plane.dtype.type(level - stretch.black_sigma * sigma)
+    return plane.astype(np.float32, copy=False)
 
 
 def _stretched(above: Sequence[NDArray[np.float32]], stretch: Stretch, sigma: float) -> list[NDArray[np.uint8]]:
     """Light above black, of one channel or of three, on the curve."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
+    light = above[0] if len(above) == 1 else above[0] + above[1] + above[2]
     soft = stretch.soft_sigma * sigma
     ceiling = np.float32(_LARGEST_SQUARED * min(soft, 1.0))
     # Not a number either where a sum of them is none.
@@ -323,8 +324,7 @@ def _arcsinh(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _to_bytes(plane: NDArray[np.float32], factor: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Values cut to 0-255 and to whole numbers."""
-    with np.errstate(over="ignore"):
-        plane *= factor
+    plane *= factor
     np.clip(plane, 0, 255, out=plane)
     grey = np.empty(plane.shape, np.uint8)
     np.copyto(grey, plane, casting="unsafe")
