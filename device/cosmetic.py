@@ -173,19 +173,18 @@ class _Evened:
         return self._alone(np.concatenate(standing), threshold), np.concatenate(missing)
 
     def _strips(self) -> Iterator[tuple[slice, int, Array, NDArray[np.intp]]]:
-        """Rows within one more above and below, the first of them, all these, and which of them are no number."""
+        """Rows within some more above and below, the first of them, all these, and which of them are no number."""
         height, width = self.pixels.shape
-        count = max(1, _BLOCK_PIXELS // width)
-        # Whole rows: numpy is slow along every second pixel.
-        lines = [np.resize(skies, width) for skies in self.skies]
+        # Whole cells, so that the sky of one strip is that of all.
+        count = max(1, _BLOCK_PIXELS // width // self.step) * self.step
+        sky = np.tile(self.skies, (count // self.step + 2, -(-width // self.step)))[:, :width]
         for top in range(0, height, count):
             bottom = min(top + count, height)
-            first, last = max(top - 1, 0), min(bottom + 1, height)
-            rows = self.pixels[first:last].astype(np.float32)
-            for y, line in enumerate(lines):
-                rows[(y - first) % self.step :: self.step] -= line
+            first, last = max(top - self.step, 0), min(bottom + self.step, height)
+            rows = np.subtract(self.pixels[first:last], sky[: last - first], dtype=np.float32, casting="unsafe")
             gaps = np.zeros(0, np.intp)
-            if not np.isfinite(float(rows.max()) - float(rows.min())):
+            # The sum of the squares is a number only if all of them are.
+            if not np.isfinite(np.vdot(rows, rows)):
                 gaps = np.flatnonzero(~np.isfinite(rows[top - first : bottom - first]))
                 cv2.patchNaNs(rows, 0.0)
             yield slice(top - first, bottom - first), top, rows, gaps

@@ -49,7 +49,7 @@ _BLOCK_PIXELS = 1 << 15
 _BAND_BLOCKS = 8
 # The largest count there is place for.
 _MOST_COUNTED = int(np.iinfo(np.uint16).max)
-_SKY_SAMPLES = 5_000
+_SKY_SAMPLES = 3_000
 _LEAST_FOR_NOISE = 1.5
 _MAD_TO_SIGMA = 1.4826
 # How often whoever waits for a stack looks whether the one that has it goes on, and how long a reader waits for one
@@ -423,7 +423,8 @@ class _Rows:
         light = _summed(planes)
         count = self.count.astype(np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
-            difference = _summed(self.totals) * np.divide(np.float32(self.one), count)
+            difference = _summed(self.totals)
+            difference *= np.divide(np.float32(self.one), count)
             np.subtract(light, difference, out=difference)
         squared = np.square(difference)
         # Most pixels agree within the least tolerance there is: only the others are looked at one by one.
