@@ -200,6 +200,8 @@ class Reference:
         if min(np.count_nonzero(here), np.count_nonzero(there)) < _LEAST_PIXELS:
             raise FrameError("the frame does not register: no stars")
         height, width = here.shape
+        if min(height, width) < 2:
+            raise FrameError("the frame does not register: it is a single line")
         window = cv2.createHanningWindow((width, height), cv2.CV_32F)
         # phaseCorrelate multiplies the window into its arguments in place where it need not pad them.
         (dx, dy), _ = cv2.phaseCorrelate(here.copy(), there.copy(), window)

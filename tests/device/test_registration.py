@@ -183,3 +183,13 @@ def test_another_field_does_not_register(seed: int) -> None:
 def test_a_frame_of_another_size_does_not_register() -> None:
     with pytest.raises(FrameError, match="does not register"):
         motion_between(star_field(0, 0, 1), star_field(0, 0, 1)[:-2])
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1)])
+def test_a_single_line_does_not_register(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).normal(500, 1, shape).astype(np.float32)
+    # Enough light to go by.
+    pixels.ravel()[100:200] += 5000 * np.hanning(100).astype(np.float32)
+    field = measure_field(Frame(pixels, "line"))
+    with pytest.raises(FrameError, match="single line"):
+        Reference(field).motion_of(field)
