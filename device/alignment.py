@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgegal.device.registration import Motion
 from edgegal.frames import Frame
 
-__all__ = ["Aligned", "Band", "is_mosaic"]
+__all__ = ["Aligned", "Band"]
 
 Array = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -34,7 +34,7 @@ class Band(Protocol):
     def rows(self, top: int, bottom: int) -> list[Array]:
         """``(bottom - top, w)`` of each channel: those rows; NaN where the frame does not cover them.
 
-        They may be changed, and are another's after the next call.
+        They are the caller's.
         """
 
 
@@ -52,9 +52,11 @@ class Aligned:
     def __init__(self, frame: Frame, motion: Motion) -> None:
         self._pixels = frame.pixels
         self._size = frame.size
-        self._bayer = frame.bayer if is_mosaic(frame) else None
+        self._bayer = frame.bayer if frame.is_mosaic else None
         self._still = np.array_equal(motion.matrix, np.eye(2, 3))
         self._matrix = motion.for_opencv
+        whole_cells = self._bayer is not None and not any(side % 2 for side in frame.size)
+        self._shifts = _whole_shifts(self._matrix) if whole_cells else None
         # Of each channel those that it is the mean of.
         self._channels: list[list[_Place]]
         if self._bayer:
@@ -74,10 +76,8 @@ class Aligned:
         """Rows of the stack, with each channel lifted by its `offset`."""
         if self._bayer is None and self._still:
             return _Still(top, [place.cells[top:bottom] for (place,) in self._channels], offset)
-        if self._bayer is not None:
-            shifts = _whole_shifts(self._matrix)
-            if shifts is not None and not any(side % 2 for side in self._size):
-                return self._cells(top, bottom, offset, shifts)
+        if self._shifts is not None:
+            return self._cells(top, bottom, offset, self._shifts)
         width = self._size[0]
         planes = [
             [place.band(top, bottom, width, more) for place in places]
@@ -94,7 +94,7 @@ class Aligned:
         corner, beyond = -shifts.max(axis=0), -shifts.min(axis=0)
         columns, rows = (corner[0], width + beyond[0]), (top + corner[1], bottom + beyond[1])
         first, last = _reached(matrix, columns, rows, height // 2)
-        # Two neighbours are one complex number: copied together, twice as fast.
+        # Two neighbours are one complex number: copied together, which is faster.
         pixels = np.ascontiguousarray(self._pixels[2 * first : 2 * last], np.float32).view(np.complex64)
         cells = np.empty((last - first + 2, width // 2 + 2, 4), np.float32)
         pairs = cells.view(np.complex64)
@@ -137,7 +137,7 @@ class _Apart:
 
 @dataclass(frozen=True)
 class _Cells:
-    """All four places of the Bayer cell moved at once, in less than two thirds of the time.
+    """All four places of the Bayer cell moved at once, which is much faster than one by one.
 
     What the stack sees of one place at a pixel, it sees of another at the next, as long as the sky has hardly turned
     against the first frame, or has turned over.
@@ -243,11 +243,6 @@ class _Place:
         below = (1 - right) * self.cells[south, west] + right * self.cells[south, east]
         between: Array = (1 - down) * above + down * below
         return between
-
-
-def is_mosaic(frame: Frame) -> bool:
-    """Whether a frame is to be demosaiced."""
-    return frame.bayer is not None and frame.pixels.ndim == 2
 
 
 def _whole_shifts(matrix: Matrix) -> NDArray[np.intp] | None:

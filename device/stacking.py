@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegal.device.alignment import Aligned, is_mosaic
+from edgegal.device.alignment import Aligned
 from edgegal.device.registration import Motion, Reference
 from edgegal.device.stars import Field, measure_field
 from edgegal.device.supervision import beat
@@ -501,7 +501,7 @@ def _summed(planes: Sequence[Array]) -> Array:
 
 
 def _demosaiced_shape(frame: Frame) -> tuple[int, ...]:
-    return (*frame.pixels.shape, 3) if is_mosaic(frame) else frame.pixels.shape
+    return (*frame.pixels.shape, 3) if frame.is_mosaic else frame.pixels.shape
 
 
 def _drift(motion: Motion, size: tuple[int, int]) -> float:

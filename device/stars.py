@@ -106,7 +106,7 @@ def measure_field(frame: Frame) -> Field:
     FrameError
         The frame has no finite pixel.
     """
-    return _measured(frame.pixels, mosaic=frame.bayer is not None and frame.pixels.ndim == 2)
+    return _measured(frame.pixels, frame.is_mosaic)
 
 
 def _measured(pixels: NDArray[Any], mosaic: bool) -> Field:

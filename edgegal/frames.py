@@ -76,6 +76,11 @@ class Frame:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def is_mosaic(self) -> bool:
+        """Whether it is to be demosaiced: colour frames of some cameras keep the pattern."""
+        return self.bayer is not None and self.pixels.ndim == 2
+
     def without_pixels(self) -> "Frame":
         """What is known of the frame: its pixels are all 0 and take no memory."""
         return replace(self, pixels=np.broadcast_to(np.zeros((), self.pixels.dtype), self.pixels.shape))

@@ -117,7 +117,7 @@ class HealthMonitor:
         self._last: tuple[HealthReport, float] | None = None
         self._said: dict[Topic, float] = {}
         self._closing = Event()
-        self._thread = Thread(target=self._run, name="health", daemon=True)
+        self._thread = Thread(target=self._run, name="edgegal-health", daemon=True)
 
     def __enter__(self) -> "HealthMonitor":
         self._thread.start()

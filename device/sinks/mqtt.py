@@ -205,7 +205,7 @@ class MqttSink(Sink):
             _log.warning("%s does not answer: it did not get the last messages", self._shown)
             return
         # Whoever waits in vain for a broker notices the end within seconds; nobody needs to wait for that.
-        leaving = threading.Thread(target=self._leave, name="mqtt-leaving", daemon=True)
+        leaving = threading.Thread(target=self._leave, name="edgegal-mqtt", daemon=True)
         leaving.start()
         leaving.join(_FAREWELL_S)
 

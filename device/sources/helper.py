@@ -29,7 +29,7 @@ class Helper:
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread = Thread(target=self._run, name=f"edgegal-{name}", daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[[], Result], timeout_s: float, cancelled: Event) -> Result:
