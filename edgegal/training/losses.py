@@ -1,7 +1,7 @@
 """Losses in `keras.ops`, so that every backend trains with them.
 
-All take the targets of `edgegal.training.matching.dense_targets`, whose weights make them means over a picture's
-positive anchors, and give one value a picture.
+All take the targets of `edgegal.training.matching.dense_targets`, whose weights say what each anchor
+counts, and give one value a picture.
 """
 
 from typing import Any

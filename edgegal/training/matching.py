@@ -1,5 +1,7 @@
 """Assignment of true boxes to anchors, and the dense targets a detector learns from."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,24 +9,76 @@ from edgegal import anchors
 from edgegal.detections import iou_matrix
 from edgegal.errors import InputError
 
-__all__ = ["POSITIVE_IOU", "dense_targets", "match"]
-
-POSITIVE_IOU = 0.5
-"""An anchor overlapping a galaxy by this much is one of its examples; below, it is background."""
+__all__ = ["PUBLISHED_MATCHING", "SMALL_GALAXY_MATCHING", "Matching", "dense_targets", "match"]
 
 IGNORED = -2
 BACKGROUND = -1
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Which anchors are examples of a box, and what they weigh; the defaults are the published recipe.
+
+    Attributes
+    ----------
+    positive_iou
+        An anchor that overlaps a box by this much is one of its examples.
+    best_share, least_iou
+        Where no anchor fits a box well, so is one that comes to this share of the best overlap any has with it, if it
+        overlaps it by the least.
+    near_share
+        An anchor that comes to this share of what makes an example counts neither way; below, it is background.
+    examples
+        A box with fewer examples than these weighs each more, by the square root of how many times fewer.
+    usual
+        A picture weighs by the square root of the weight of its examples over this; None for all the same, the mean
+        over its examples. A picture without any weighs 1 either way.
+    """
+
+    positive_iou: float = 0.5
+    best_share: float = 1.0
+    least_iou: float = 0.5
+    near_share: float = 1.0
+    examples: int = 1
+    usual: int | None = None
+
+    def enough(self, overlap: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The IoU that makes an example of each box ``(n,)``, from all overlaps ``(n, a)``."""
+        return np.clip(self.best_share * overlap.max(axis=1), self.least_iou, self.positive_iou)
+
+    def weights(self, assigned: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Of each example, in the order of the anchors, from the box of each."""
+        counts = np.bincount(assigned).astype(np.float32)
+        return np.maximum(1, np.sqrt(self.examples / np.maximum(counts, 1)))[assigned].astype(np.float32)
+
+    def scale(self, total: float) -> float:
+        """What the loss of a picture is multiplied by, whose examples weigh `total`."""
+        if not total:
+            return 1.0
+        return 1 / total if self.usual is None else 1 / float(np.sqrt(total * self.usual))
+
+
+PUBLISHED_MATCHING = Matching()
+"""Liu et al. 2016 and Lin et al. 2017, normalised as in the TF Object Detection API."""
+
+SMALL_GALAXY_MATCHING = Matching(best_share=0.8, least_iou=0.25, near_share=0.8, examples=8, usual=20)
+"""A galaxy of a dozen pixels rarely overlaps an anchor by half: with the published recipe it has one example, and its
+neighbours, which fit nearly as well, are taught that there is none. An empty picture weighs as much as with that
+recipe."""
+
+
 def match(
-    anchor_boxes: NDArray[np.float32], boxes: NDArray[np.float32], ignore: NDArray[np.float32]
+    anchor_boxes: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    ignore: NDArray[np.float32],
+    matching: Matching = PUBLISHED_MATCHING,
 ) -> NDArray[np.int32]:
     """Index of the box each anchor is to predict.
 
-    Every anchor that overlaps a box by `POSITIVE_IOU` predicts it, the one it overlaps most if several. Besides, every
-    box gets one anchor that it shares with none: its best, however poor, and where two boxes have the same best, the
-    one that overlaps it less gets its next best (the bipartite matching of Liu et al. 2016). A box that overlaps no
-    anchor gets the nearest. Only where there are more boxes than anchors do some get none.
+    Every anchor that overlaps a box by enough predicts it; if several, the one for which it is most times enough.
+    Besides, every box gets one anchor that it shares with none: its best, however poor, and where two boxes have the
+    same best, the one that overlaps it less gets its next best (the bipartite matching of Liu et al. 2016). A box that
+    overlaps no anchor gets the nearest. Only where there are more boxes than anchors do some get none.
 
     Parameters
     ----------
@@ -34,6 +88,8 @@ def match(
         ``(n, 4)`` true boxes.
     ignore
         ``(m, 4)`` boxes whose anchors count neither way; true boxes have precedence.
+    matching
+        What is enough.
 
     Returns
     -------
@@ -42,12 +98,13 @@ def match(
     """
     assigned = np.full(len(anchor_boxes), BACKGROUND, np.int32)
     if len(ignore):
-        assigned[iou_matrix(anchor_boxes, ignore).max(axis=1) >= POSITIVE_IOU / 2] = IGNORED
+        assigned[iou_matrix(anchor_boxes, ignore).max(axis=1) >= matching.positive_iou / 2] = IGNORED
     if len(boxes):
         overlap = iou_matrix(boxes, anchor_boxes)
-        best = overlap.argmax(axis=0)
-        good = overlap.max(axis=0) >= POSITIVE_IOU
-        assigned[good] = best[good]
+        fit = overlap / matching.enough(overlap)[:, None]
+        best, well = fit.argmax(axis=0), fit.max(axis=0)
+        assigned[well >= matching.near_share] = IGNORED
+        assigned[well >= 1] = best[well >= 1]
         for anchor, box in _one_each(_affinity(overlap, boxes, anchor_boxes)).items():
             assigned[anchor] = box
     return assigned
@@ -89,8 +146,9 @@ def dense_targets(
     ignore: NDArray[np.float32],
     classes: NDArray[np.integer] | None = None,
     n_classes: int = 1,
+    matching: Matching = PUBLISHED_MATCHING,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Targets of one picture, weighted so that a picture's loss is a mean over its positive anchors.
+    """Targets of one picture, weighted so that its loss is a mean over its positive anchors or what `matching` says.
 
     Parameters
     ----------
@@ -104,6 +162,8 @@ def dense_targets(
         Class of each box ``(n,)``; None when all are of the first.
     n_classes
         How many classes the detector tells.
+    matching
+        Which anchors are examples, and what they weigh.
 
     Returns
     -------
@@ -123,14 +183,16 @@ def dense_targets(
     corners = np.concatenate(
         [anchor_grid[:, :2] - anchor_grid[:, 2:] / 2, anchor_grid[:, :2] + anchor_grid[:, 2:] / 2], axis=1
     )
-    assigned = match(corners, boxes, ignore)
+    assigned = match(corners, boxes, ignore, matching)
     positive = assigned >= 0
-    weight = 1.0 / max(1, int(positive.sum()))
+    weight = np.ones(len(anchor_grid), np.float32)
+    weight[positive] = matching.weights(assigned[positive])
+    weight *= matching.scale(float(weight[positive].sum()))
     codes = np.zeros((len(anchor_grid), 5), np.float32)
     scores = np.zeros((len(anchor_grid), n_classes + 1), np.float32)
     if positive.any():
         codes[positive, :4] = anchors.encode(boxes[assigned[positive]], anchor_grid[positive], spec.coder_scales)
-        codes[positive, 4] = weight
+        codes[positive, 4] = weight[positive]
         scores[np.flatnonzero(positive), classes[assigned[positive]]] = 1.0
-    scores[assigned != IGNORED, -1] = weight
+    scores[:, -1] = np.where(assigned == IGNORED, 0, weight)
     return codes, scores

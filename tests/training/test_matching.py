@@ -9,7 +9,7 @@ from edgegal import anchors
 from edgegal.anchors import AnchorLevel, AnchorSpec
 from edgegal.detections import iou_matrix
 from edgegal.errors import InputError
-from edgegal.training.matching import dense_targets, match
+from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING, Matching, dense_targets, match
 
 pytestmark = pytest.mark.host
 
@@ -65,6 +65,53 @@ def test_more_galaxies_than_anchors() -> None:
     assert match(_boxes((0, 0, 10, 10)), _boxes((0, 0, 4, 4), (0, 0, 9, 9), (5, 5, 9, 9)), NOTHING).tolist() == [1]
 
 
+def test_hand_worked_assignment_of_a_small_galaxy() -> None:
+    """IoU of .4, .33, .28 and .2 with a galaxy that fits no anchor, and of 1 and .45 with one that does."""
+    grid = _boxes((0, 0, 10, 4), (0, 0, 3.3, 10), (0, 0, 2.8, 10), (0, 0, 2, 10), (50, 50, 60, 60), (50, 50, 60, 54.5))
+    galaxies = _boxes((0, 0, 10, 10), (50, 50, 60, 60))
+    assert match(grid, galaxies, NOTHING).tolist() == [0, -1, -1, -1, 1, -1]
+    # Enough is .8 x .4 = .32 for the first, and .5 for the second, whose best is 1; from .8 of it neither way.
+    assert match(grid, galaxies, NOTHING, SMALL_GALAXY_MATCHING).tolist() == [0, 0, -2, -1, 1, -2]
+    # Of an anchor that overlaps it by less than a quarter nobody learns a galaxy but where it is the best.
+    assert match(grid[2:4] * [0.8, 1, 0.8, 1], galaxies[:1], NOTHING, SMALL_GALAXY_MATCHING).tolist() == [0, -1]
+
+
+def test_hand_worked_weights() -> None:
+    spec = AnchorSpec((AnchorLevel(32, (32.0,)),), ratios=(1.0,))
+    grid = anchors.generate(spec, 64, 64)
+    galaxies = _boxes((0, 0, 32, 32), (32, 0, 64, 32))
+    codes, scores = dense_targets(spec, grid, galaxies, NOTHING, matching=Matching(examples=4, usual=9))
+    # One example each: twice the weight, for the square root of 4. The picture: over the square root of 4 x 9.
+    assert scores.tolist() == pytest.approx(np.array([[1, 2 / 6], [1, 2 / 6], [0, 1 / 6], [0, 1 / 6]]))
+    assert codes[:, 4].tolist() == pytest.approx([2 / 6, 2 / 6, 0, 0])
+    for matching in (PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING):
+        assert (dense_targets(spec, grid, NOTHING, NOTHING, matching=matching)[1][:, -1] == 1).all()
+
+
+def test_an_anchor_between_two_galaxies_learns_the_one_it_fits_beyond_what_is_enough() -> None:
+    """It overlaps the large one by .5, just enough, and the small one by .27, of which .25 is enough."""
+    grid = _boxes((0, 0, 20, 10), (0, 0, 2, 10), (0, 0, 20, 19))
+    galaxies = _boxes((0, 0, 20, 20), (0, 0, 5.4, 10))
+    overlap = iou_matrix(galaxies, grid[:1])
+    assert overlap[:, 0] == pytest.approx([0.5, 0.27])
+    small = Matching(best_share=0.55, least_iou=0.25)
+    # The best anchors of the two overlap them by .95 and .37.
+    assert match(grid, galaxies, NOTHING).tolist() == [0, 1, 0]
+    assert match(grid, galaxies, NOTHING, small).tolist() == [1, 1, 0]
+
+
+def test_a_galaxy_with_many_examples_weighs_none_of_them_less() -> None:
+    weights = Matching(examples=4).weights(np.array([0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], np.int32))
+    assert weights.tolist() == pytest.approx([2**0.5, *[1] * 9, 2**0.5])
+
+
+def test_weights_for_small_galaxies() -> None:
+    """Two examples that weigh 2 each, for 8 / 2, and a picture of 4 in all: over the square root of 4 x 20."""
+    assert SMALL_GALAXY_MATCHING.weights(np.zeros(2, np.int32)).tolist() == [2, 2]
+    assert SMALL_GALAXY_MATCHING.scale(4) == pytest.approx(80**-0.5)
+    assert PUBLISHED_MATCHING.scale(4) == 0.25
+
+
 edges = st.floats(-10, 120, width=32)
 sides = st.floats(0.5, 90, width=32)
 box_lists = st.lists(
@@ -86,6 +133,18 @@ def test_what_holds_of_every_assignment(galaxies: np.ndarray, ignore: np.ndarray
     hidden = iou_matrix(CORNERS, ignore).max(axis=1, initial=0) >= 0.25
     assert (assigned[~hidden] != -2).all()
     assert (assigned[hidden] != -1).all()
+
+
+@settings(max_examples=100)
+@given(box_lists)
+def test_small_galaxies_lose_no_example_to_the_other_matching(galaxies: np.ndarray) -> None:
+    published, small = (match(CORNERS, galaxies, NOTHING, m) for m in (PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING))
+    assert (small[published >= 0] >= 0).all()
+    assert set(range(len(galaxies))) <= set(small.tolist())
+    # What is no example of either lies closer to one than background does.
+    near = iou_matrix(CORNERS, galaxies).max(axis=1, initial=0)
+    assert (near[small == -2] >= 0.8 * SMALL_GALAXY_MATCHING.least_iou - 1e-6).all()
+    assert (near[small == -1] < 0.8 * 0.5).all()
 
 
 @pytest.mark.parametrize("seed", range(20))
