@@ -43,7 +43,7 @@ class AnchorLevel:
 
     def __post_init__(self) -> None:
         numbers = (*self.sizes, *(number for shape in self.shapes for number in shape))
-        if self.stride < 1 or not numbers or min(numbers) <= 0:
+        if self.stride < 1 or not numbers or not all(0 < number < math.inf for number in numbers):
             raise ValueError(
                 f"stride {self.stride} must be at least 1, anchor sizes {self.sizes} and shapes {self.shapes} positive"
             )

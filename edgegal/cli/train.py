@@ -42,7 +42,8 @@ def detector(
     architecture: str = typer.Option(
         "ssdlite-mobilenet-v2",
         "--architecture",
-        help="ssdlite-mobilenet-v2, ssd-mobilenet-v2, ssd-mobilenet-v2-fpnlite or efficientdet-lite0.",
+        help="ssdlite-mobilenet-v2, ssdlite-mobilenet-v2-topdown, ssd-mobilenet-v2, ssd-mobilenet-v2-fpnlite or "
+        "efficientdet-lite0.",
     ),
     alpha: float | None = typer.Option(None, "--alpha", min=0.1, max=2, help="Width; the architecture's own."),
     mono: bool = typer.Option(False, "--mono/--colour", help="See brightness alone."),
@@ -51,7 +52,9 @@ def detector(
         [], "--anchor", help="Anchor sizes of a map in pixels as STRIDE:SIZE,SIZE; once for every map."
     ),
     loss: str = typer.Option("focal", "--loss", help="Of the scores: focal or hard-negative."),
-    start: Path | None = typer.Option(None, "--start", help="Trained detector of the architecture to go on from."),
+    start: Path | None = typer.Option(
+        None, "--start", help="Trained detector to go on from: of the architecture, or of a part of it."
+    ),
     epochs: int = typer.Option(8, "--epochs", min=1, help="Passes over the fields."),
     batch: int = typer.Option(16, "--batch", min=1, help="Fields a step."),
     rate: float = typer.Option(1.5e-3, "--rate", min=1e-7, help="Peak learning rate."),

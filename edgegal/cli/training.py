@@ -116,5 +116,8 @@ def anchors_asked(entries: Sequence[str], architecture: str, size: int) -> "Anch
             levels.append(AnchorLevel(int(stride), tuple(float(side) for side in sizes.split(","))))
         except ValueError:
             raise InputError(f"{entry!r} names no anchors", "give STRIDE:SIZE,SIZE, for example 8:8,12") from None
+    beyond = max(side for level in levels for side in level.sizes)
+    if beyond > size:
+        raise InputError(f"an anchor of {beyond:g} pixels is larger than the input of {size}", "give a smaller one")
     own = detector_architecture(architecture).anchors(size)
     return replace(own, levels=tuple(sorted(levels, key=lambda level: level.stride)))

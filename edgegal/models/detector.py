@@ -15,7 +15,8 @@ from edgegal.anchors import AnchorLevel, AnchorSpec, fpn_anchors, ssd_anchors
 from edgegal.errors import InputError
 from edgegal.models.pyramid import efficientdet, fpnlite
 from edgegal.models.single_shot import FOREGROUND_PRIOR, Blueprint, Maps, assemble, scaled
-from edgegal.models.ssd import ssd, ssdlite
+from edgegal.models.ssd import ssd, ssdlite, ssdlite_topdown
+from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING, Matching
 
 __all__ = [
     "ANCHORS",
@@ -66,6 +67,8 @@ class DetectorArchitecture:
         Channels of its pyramid's maps at a width multiplier of 1; None where it has no pyramid.
     focal_alpha, focal_gamma
         Of the focal loss in its recipe.
+    matching
+        Which anchors it learns a galaxy from.
     """
 
     name: str
@@ -78,6 +81,7 @@ class DetectorArchitecture:
     depth: int | None
     focal_alpha: float
     focal_gamma: float
+    matching: Matching = PUBLISHED_MATCHING
 
 
 def _galaxy_anchors(size: int) -> AnchorSpec:
@@ -109,6 +113,19 @@ DETECTORS: Mapping[str, DetectorArchitecture] = MappingProxyType(
                 depth=None,
                 focal_alpha=0.75,
                 focal_gamma=2.0,
+            ),
+            DetectorArchitecture(
+                "ssdlite-mobilenet-v2-topdown",
+                "SSDLite whose finest map sees the coarser ones and one of stride 4: for galaxies of a dozen pixels",
+                ssdlite_topdown,
+                _galaxy_anchors,
+                strides=(8, 16, 32, 64),
+                multiple=64,
+                alpha=0.35,
+                depth=None,
+                focal_alpha=0.75,
+                focal_gamma=2.0,
+                matching=SMALL_GALAXY_MATCHING,
             ),
             DetectorArchitecture(
                 "ssd-mobilenet-v2",

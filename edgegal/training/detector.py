@@ -27,7 +27,7 @@ from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.batches import EpochBatches, digest
 from edgegal.training.fit import fit
 from edgegal.training.losses import FocalLoss, HardNegativeLoss, box_loss
-from edgegal.training.matching import dense_targets
+from edgegal.training.matching import PUBLISHED_MATCHING, Matching, dense_targets
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
 from edgegal.training.threshold import best_threshold, detect_fields
@@ -106,10 +106,18 @@ class FieldBatches(EpochBatches):
     """Batches of fields turned by quarter turns, mirrored and varied in brightness, with dense targets."""
 
     def __init__(
-        self, fields: Sequence[Field], spec: AnchorSpec, batch: int, seed: int, augment: bool, classes: int = 1
+        self,
+        fields: Sequence[Field],
+        spec: AnchorSpec,
+        batch: int,
+        seed: int,
+        augment: bool,
+        classes: int = 1,
+        matching: Matching = PUBLISHED_MATCHING,
     ) -> None:
         super().__init__()
         size = fields[0].picture.shape[0]
+        self._matching = matching
         self._fields, self._spec, self._batch, self._augment, self._classes = fields, spec, batch, augment, classes
         self._grid = anchors.generate(spec, size, size)
         self._seed = seed
@@ -119,9 +127,9 @@ class FieldBatches(EpochBatches):
         return max(1, len(self._fields) // self._batch) if self._augment else -(-len(self._fields) // self._batch)
 
     def fingerprint(self) -> str:
-        """SHA-256 of fields, anchors, batch and seed."""
+        """SHA-256 of fields, anchors, matching, batch and seed."""
         arrays = (a for field in self._fields for a in (field.picture, field.boxes, field.ignore, field.classes))
-        return digest(arrays, self._spec, self._batch, self._seed, self._augment, self._classes)
+        return digest(arrays, self._spec, self._batch, self._seed, self._augment, self._classes, self._matching)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         count = len(self._fields)
@@ -134,7 +142,10 @@ class FieldBatches(EpochBatches):
         fields = [self._fields[i] for i in chosen]
         if self._augment:
             fields = [turned(field, rng) for field in fields]
-        targets = [dense_targets(self._spec, self._grid, f.boxes, f.ignore, f.classes, self._classes) for f in fields]
+        targets = [
+            dense_targets(self._spec, self._grid, f.boxes, f.ignore, f.classes, self._classes, self._matching)
+            for f in fields
+        ]
         pictures = np.stack([f.picture for f in fields]).astype(np.float32)
         if self._augment:
             pictures *= rng.uniform(0.85, 1.15, (len(fields), 1, 1, 1)).astype(np.float32)
@@ -197,8 +208,10 @@ def fit_detector(
     dict
         Columns of the training log, one value an epoch.
     """
-    batches = FieldBatches(train, settings.anchors, settings.batch, settings.seed, augment=True, classes=classes)
-    held = FieldBatches(validation, settings.anchors, settings.batch, settings.seed, augment=False, classes=classes)
+    matching = detector_architecture(settings.architecture).matching
+    how = (settings.anchors, settings.batch, settings.seed)
+    batches = FieldBatches(train, *how, augment=True, classes=classes, matching=matching)
+    held = FieldBatches(validation, *how, augment=False, classes=classes, matching=matching)
     steps = len(batches) * settings.epochs
     optimizer = averaged_adamw(settings.rate, settings.decay, steps, clipnorm=5.0)
     model.compile(optimizer, loss={"boxes": box_loss, "scores": settings.score_loss})
@@ -235,7 +248,7 @@ def train_detector(
     scheme
         What it is to tell.
     start
-        A trained detector of the same architecture to go on from.
+        A trained detector to go on from: of the same architecture, or of one all whose layers are in it too.
     stretch
         Stretch of the device.
     callbacks
@@ -251,7 +264,7 @@ def train_detector(
     Raises
     ------
     InputError
-        `start` is of another architecture, a set of `frames` has other labels, `scheme` is not of what a detector
+        The weights of `start` do not fit, a set of `frames` has other labels, `scheme` is not of what a detector
         tells, or a telescope's sensor is smaller than the network's input.
     """
     _check(settings, scheme, telescopes)
@@ -312,7 +325,7 @@ def model_name(settings: DetectorSettings) -> str:
 
 
 def begun(settings: DetectorSettings, classes: int, start: Any) -> Any:
-    """The network to train, with the weights of `start` where there is one; `InputError` when they do not fit."""
+    """The network to train; layers that `start` has too have its weights; `InputError` when one does not fit."""
     model = build_detector(
         settings.architecture,
         settings.size,
@@ -324,13 +337,46 @@ def begun(settings: DetectorSettings, classes: int, start: Any) -> Any:
     )
     if start is not None:
         try:
-            model.set_weights(start.get_weights())
+            fresh = _taken_over(model, start)
         except ValueError as error:
             raise InputError(
-                f"{settings.architecture} cannot go on from that network: its weights have other shapes",
-                "give the architecture, width and classes it was trained with",
+                f"{settings.architecture} cannot go on from that network: its layers are others",
+                "give the architecture, width, weights and classes it was trained with",
             ) from error
+        if fresh:
+            _LOG.warning("layers that begin anew: %s", ", ".join(fresh))
     return model
+
+
+def _taken_over(model: Any, start: Any) -> list[str]:
+    """Give every layer the weights of the layer of its name; the names of those with weights that `start` has not.
+
+    Raises
+    ------
+    ValueError
+        The shapes of their weights or the range of pixels differ, or `start` has weights that would be lost.
+    """
+    theirs = {layer.name: layer for layer in start.layers}
+    lost = {layer.name for layer in start.layers if layer.weights} - {layer.name for layer in model.layers}
+    if lost:
+        raise ValueError(f"no place for {', '.join(sorted(lost))}")
+    fresh = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling) and _range(layer) != _range(theirs.get(layer.name)):
+            raise ValueError("pixels of another range")
+        if not layer.weights:
+            continue
+        if layer.name not in theirs:
+            fresh.append(layer.name)
+        elif isinstance(layer, keras.Model):
+            fresh += _taken_over(layer, theirs[layer.name])
+        else:
+            layer.set_weights(theirs[layer.name].get_weights())
+    return fresh
+
+
+def _range(rescaling: Any) -> tuple[Any, Any] | None:
+    return None if rescaling is None else (rescaling.scale, rescaling.offset)
 
 
 def _labelled(frames: BoxedSet, scheme: LabelScheme) -> BoxedSet:

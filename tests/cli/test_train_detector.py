@@ -1,6 +1,7 @@
 """`edgegal train detector` from its options to a network."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,6 +78,9 @@ def test_classes_that_the_detector_lacks_are_refused(
         ("--architecture", "yolo"),
         ("--anchor", "8"),
         ("--anchor", "8:0"),
+        ("--anchor", "8:nan"),
+        ("--anchor", "8:inf"),
+        ("--anchor", "8:65", "--anchor", "16:20", "--anchor", "32:40", "--anchor", "64:60"),
         ("--anchor", "8:9,12"),
         ("--telescope", "hubble"),
         ("--scheme", "nothing"),
@@ -114,3 +118,78 @@ def test_a_detector_goes_on_from_trained_weights() -> None:
         np.testing.assert_array_equal(one, two)
     with pytest.raises(InputError, match="cannot go on from that network"):
         begun(settings, 2, first)
+
+
+def _begun(**choices: Any) -> Any:
+    from edgegal.training.detector import DetectorSettings, begun
+
+    start = choices.pop("start", None)
+    return begun(DetectorSettings(size=64, **choices), 1, start)
+
+
+def _heard(model: Any, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    return {role: np.asarray(values) for role, values in model(pictures, training=False).items()}
+
+
+@pytest.fixture(scope="module")
+def taught() -> Any:
+    """The plain network with weights of which no output is small beside another."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = _begun()
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.name.startswith(("boxes", "scores")):
+            layer.set_weights([rng.normal(0, 300, weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+PICTURES = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+TOPDOWN = "ssdlite-mobilenet-v2-topdown"
+
+
+def test_a_detector_goes_on_from_one_that_is_a_part_of_it(taught: Any) -> None:
+    """What it has beside adds nothing at first: it says what the part says."""
+    larger = _begun(architecture=TOPDOWN, start=taught)
+    assert larger.count_params() > taught.count_params()
+    expected, said = _heard(taught, PICTURES), _heard(larger, PICTURES)
+    for role, values in expected.items():
+        assert values.std() > 0.01
+        np.testing.assert_allclose(said[role], values, rtol=1e-5, atol=1e-5 * values.std())
+
+
+@pytest.mark.parametrize("added", ["context8", "detail8", "refine8_first", "refine8_second"])
+def test_each_of_the_added_parts_changes_the_finest_map_alone(taught: Any, added: str) -> None:
+    larger = _begun(architecture=TOPDOWN, start=taught)
+    layer = larger.get_layer(added)
+    layer.set_weights([np.random.default_rng(2).normal(0, 1, weight.shape) for weight in layer.get_weights()])
+    finest = 8 * 8 * 10
+    expected, said = _heard(taught, PICTURES), _heard(larger, PICTURES)
+    for role, values in expected.items():
+        assert np.abs(said[role] - values)[:, :finest].max() > 1e-3
+        np.testing.assert_allclose(said[role][:, finest:], values[:, finest:], rtol=1e-5, atol=1e-5 * values.std())
+
+
+def test_nothing_that_was_learned_is_dropped_without_a_word(taught: Any) -> None:
+    import keras
+
+    alien = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1, name="elsewhere")])
+    larger = _begun(architecture=TOPDOWN, start=taught)
+    for choices in (
+        {"start": larger},
+        {"start": alien},
+        {"start": taught, "architecture": "efficientdet-lite0"},
+        {"start": taught, "architecture": "ssd-mobilenet-v2-fpnlite"},
+        {"start": taught, "architecture": TOPDOWN, "alpha": 0.5},
+    ):
+        with pytest.raises(InputError, match="cannot go on from that network"):
+            _begun(**choices)
+
+
+def test_the_help_names_every_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgegal.models.detector import DETECTORS
+
+    assert called("train", "detector", "--help") == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert all(name in "".join(said.replace("│", "").split()) for name in DETECTORS)

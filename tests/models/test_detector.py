@@ -14,6 +14,7 @@ keras = pytest.importorskip("keras", reason="building networks needs the host en
 from edgegal.anchors import AnchorLevel, AnchorSpec, anchor_count, fpn_anchors, generate  # noqa: E402
 from edgegal.errors import InputError, MissingPartError  # noqa: E402
 from edgegal.models.detector import DETECTORS, build_detector  # noqa: E402
+from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING  # noqa: E402
 
 NAMES = tuple(DETECTORS)
 
@@ -128,6 +129,13 @@ def test_published_numbers_of_anchors_and_parameters() -> None:
     assert build_detector("ssd-mobilenet-v2", 300).output_shape[0][1] == 1917
     model = build_detector("efficientdet-lite0", 320, classes=90)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == pytest.approx(3.24e6, rel=0.002)
+
+
+def test_published_architectures_learn_by_the_published_matching() -> None:
+    ours = {"ssdlite-mobilenet-v2-topdown": SMALL_GALAXY_MATCHING}
+    assert {name: kind.matching for name, kind in DETECTORS.items()} == {
+        name: ours.get(name, PUBLISHED_MATCHING) for name in DETECTORS
+    }
 
 
 def test_the_default_is_the_network_that_was_shipped_first() -> None:

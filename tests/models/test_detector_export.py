@@ -29,6 +29,9 @@ def _network(name: str, size: int, mono: bool) -> KerasNetwork:
     for layer in (*model.layers, *inner):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.3
+        if isinstance(layer, keras.layers.Conv2D) and not np.asarray(layer.kernel).any():
+            # What begins at zero would not show in any output.
+            layer.kernel.assign(np.random.default_rng(5).normal(0, 0.1, layer.kernel.shape))
     for _ in range(3):
         model(_pictures(8, size).astype(np.float32), training=True)
     description = DetectorDescription(
@@ -65,6 +68,7 @@ def _pictures(count: int, size: int) -> np.ndarray:
     ("name", "size", "mono"),
     [
         ("ssdlite-mobilenet-v2", 64, False),
+        ("ssdlite-mobilenet-v2-topdown", 64, False),
         ("ssd-mobilenet-v2", 90, True),
         ("ssd-mobilenet-v2-fpnlite", 96, False),
         ("efficientdet-lite0", 96, False),

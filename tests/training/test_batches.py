@@ -14,6 +14,7 @@ from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.training.augmentation import TELESCOPE  # noqa: E402
 from edgegal.training.batches import PictureBatches  # noqa: E402
 from edgegal.training.detector import FieldBatches  # noqa: E402
+from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING  # noqa: E402
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (22, 24, 24, 3), np.uint8)
 LABELS = np.arange(22, dtype=np.int32)
@@ -107,3 +108,15 @@ def test_fields_are_batches_of_the_same_kind() -> None:
     assert same(fresh.batch(4, 2), used.batch(4, 2))
     assert not same(fresh.batch(4, 2), fresh.batch(5, 2))
     assert fresh.fingerprint() == used.fingerprint() != FieldBatches(fields[1:], spec, 2, 1, True).fingerprint()
+
+
+def test_fields_are_matched_as_asked() -> None:
+    spec = AnchorSpec((AnchorLevel(16, (20.0,)),))
+    fields = compose_fields(6, 0, 64, Stretch())
+    published, small = (
+        FieldBatches(fields, spec, 6, 1, augment=False, matching=matching)
+        for matching in (PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING)
+    )
+    assert published.fingerprint() != small.fingerprint()
+    assert not same(published.batch(0, 0), small.batch(0, 0))
+    assert same(published.batch(0, 0), FieldBatches(fields, spec, 6, 1, augment=False).batch(0, 0))
