@@ -16,7 +16,6 @@ from edgegal.errors import InputError
 from edgegal.models.pyramid import efficientdet, fpnlite
 from edgegal.models.single_shot import FOREGROUND_PRIOR, Blueprint, Maps, assemble, scaled
 from edgegal.models.ssd import ssd, ssdlite, ssdlite_topdown
-from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING, Matching
 
 __all__ = [
     "ANCHORS",
@@ -68,7 +67,7 @@ class DetectorArchitecture:
     focal_alpha, focal_gamma
         Of the focal loss in its recipe.
     matching
-        Which anchors it learns a galaxy from.
+        Which anchors it learns a galaxy from, of `edgegal.training.matching.MATCHINGS`.
     """
 
     name: str
@@ -81,7 +80,7 @@ class DetectorArchitecture:
     depth: int | None
     focal_alpha: float
     focal_gamma: float
-    matching: Matching = PUBLISHED_MATCHING
+    matching: str = "published"
 
 
 def _galaxy_anchors(size: int) -> AnchorSpec:
@@ -125,7 +124,7 @@ DETECTORS: Mapping[str, DetectorArchitecture] = MappingProxyType(
                 depth=None,
                 focal_alpha=0.75,
                 focal_gamma=2.0,
-                matching=SMALL_GALAXY_MATCHING,
+                matching="small galaxies",
             ),
             DetectorArchitecture(
                 "ssd-mobilenet-v2",

@@ -27,7 +27,7 @@ from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.batches import EpochBatches, digest
 from edgegal.training.fit import fit
 from edgegal.training.losses import FocalLoss, HardNegativeLoss, box_loss
-from edgegal.training.matching import PUBLISHED_MATCHING, Matching, dense_targets
+from edgegal.training.matching import MATCHINGS, PUBLISHED_MATCHING, Matching, dense_targets
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
 from edgegal.training.threshold import best_threshold, detect_fields
@@ -208,7 +208,7 @@ def fit_detector(
     dict
         Columns of the training log, one value an epoch.
     """
-    matching = detector_architecture(settings.architecture).matching
+    matching = MATCHINGS[detector_architecture(settings.architecture).matching]
     how = (settings.anchors, settings.batch, settings.seed)
     batches = FieldBatches(train, *how, augment=True, classes=classes, matching=matching)
     held = FieldBatches(validation, *how, augment=False, classes=classes, matching=matching)

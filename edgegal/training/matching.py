@@ -1,6 +1,8 @@
 """Assignment of true boxes to anchors, and the dense targets a detector learns from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from edgegal import anchors
 from edgegal.detections import iou_matrix
 from edgegal.errors import InputError
 
-__all__ = ["PUBLISHED_MATCHING", "SMALL_GALAXY_MATCHING", "Matching", "dense_targets", "match"]
+__all__ = ["MATCHINGS", "PUBLISHED_MATCHING", "SMALL_GALAXY_MATCHING", "Matching", "dense_targets", "match"]
 
 IGNORED = -2
 BACKGROUND = -1
@@ -65,6 +67,11 @@ SMALL_GALAXY_MATCHING = Matching(best_share=0.8, least_iou=0.25, near_share=0.8,
 """A galaxy of a dozen pixels rarely overlaps an anchor by half: with the published recipe it has one example, and its
 neighbours, which fit nearly as well, are taught that there is none. An empty picture weighs as much as with that
 recipe."""
+
+MATCHINGS: Mapping[str, Matching] = MappingProxyType(
+    {"published": PUBLISHED_MATCHING, "small galaxies": SMALL_GALAXY_MATCHING}
+)
+"""By the name that an architecture's recipe has."""
 
 
 def match(
