@@ -28,8 +28,6 @@ from edgegal.sky import Night
 __all__ = ["Exposition", "NightScore", "run_demo"]
 
 _SEED = 7
-_SCORE = 0.3
-"""Below the deployed one: the two skies hold little of what is taken for galaxies, and show more of them this way."""
 _FRAMES = 8
 _CROPS_SHOWN = 24
 _CROP_PX = 128
@@ -218,8 +216,7 @@ def run_demo(
     crop_scale = classifier.preprocess.crop_scale
     deep = Exposition(
         "Hubble Deep Field",
-        "A real frame: the Hubble eXtreme Deep Field (NASA, STScI release 2012-37), as scikit-image ships it. Boxes of "
-        f"both skies are shown down to a score of {_SCORE}.",
+        "A real frame: the Hubble eXtreme Deep Field (NASA, STScI release 2012-37), as scikit-image ships it.",
         crop_scale,
     )
     night = Night(seed=_SEED, frames=_FRAMES)
@@ -229,10 +226,10 @@ def run_demo(
         crop_scale,
     )
     progress("Hubble Deep Field")
-    pipeline = Pipeline.from_bundle(bundle, runtime, precision, threads, _SCORE)
+    pipeline = Pipeline.from_bundle(bundle, runtime, precision, threads)
     _observe(str(hubble), pipeline, deep, out / "hubble")
     progress("simulated night")
-    stacked = Pipeline.from_bundle(bundle, runtime, precision, threads, _SCORE, stack=LiveStack(_FRAMES))
+    stacked = Pipeline.from_bundle(bundle, runtime, precision, threads, stack=LiveStack(_FRAMES))
     _observe(f"sim:seed={_SEED},frames={_FRAMES}", stacked, dark, out / "night")
     _join_logs(out)
     assert dark.summary is not None
