@@ -103,11 +103,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     0 fine, 1 a gate failed, 2 bad usage or input, 3 a needed part is missing, 130 interrupted. ``EDGEGAL_DEBUG=1``
     shows the traceback of an error instead of its one line.
+
+    Parameters
+    ----------
+    arguments
+        What to do; None for the command line of this process, which then ends here whatever threads are left.
     """
     try:
         _obey(arguments)
     except SystemExit as ended:
-        if any(thread.name.startswith("edgegal-") for thread in threading.enumerate()):
+        ours = arguments is None  # The process's own command line: whoever calls with another goes on afterwards.
+        if ours and any(thread.name.startswith("edgegal-") for thread in threading.enumerate()):
             # A part of a run that hangs in a library brings the process down when it comes back to an interpreter that
             # is ending. What had to be written is.
             for stream in (sys.stdout, sys.stderr):

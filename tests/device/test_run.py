@@ -223,7 +223,7 @@ def slow(self, frame):
 
 Pipeline.__call__ = slow
 from edgegal.cli import main
-main(sys.argv[1:])
+main()
 """
 
 
