@@ -4,7 +4,7 @@ All keep decoding and suppression outside the graph, so that every exporter take
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -97,33 +97,30 @@ def _efficientdet_anchors(size: int) -> AnchorSpec:
     return fpn_anchors(smallest=24.0, per_level=3, layout="even")
 
 
+_SSDLITE = DetectorArchitecture(
+    "ssdlite-mobilenet-v2",
+    "SSDLite on MobileNetV2, four maps from stride 8 on: for small galaxies on small computers",
+    ssdlite,
+    _galaxy_anchors,
+    strides=(8, 16, 32, 64),
+    multiple=64,
+    alpha=0.35,
+    depth=None,
+    focal_alpha=0.75,
+    focal_gamma=2.0,
+)
+
 DETECTORS: Mapping[str, DetectorArchitecture] = MappingProxyType(
     {
         architecture.name: architecture
         for architecture in (
-            DetectorArchitecture(
-                "ssdlite-mobilenet-v2",
-                "SSDLite on MobileNetV2, four maps from stride 8 on: for small galaxies on small computers",
-                ssdlite,
-                _galaxy_anchors,
-                strides=(8, 16, 32, 64),
-                multiple=64,
-                alpha=0.35,
-                depth=None,
-                focal_alpha=0.75,
-                focal_gamma=2.0,
-            ),
-            DetectorArchitecture(
-                "ssdlite-mobilenet-v2-topdown",
-                "SSDLite whose finest map sees the coarser ones and one of stride 4: for galaxies of a dozen pixels",
-                ssdlite_topdown,
-                _galaxy_anchors,
-                strides=(8, 16, 32, 64),
-                multiple=64,
-                alpha=0.35,
-                depth=None,
-                focal_alpha=0.75,
-                focal_gamma=2.0,
+            _SSDLITE,
+            replace(
+                _SSDLITE,
+                name="ssdlite-mobilenet-v2-topdown",
+                description="SSDLite whose finest map sees the coarser ones and one of stride 4: "
+                "for galaxies of a dozen pixels",
+                build=ssdlite_topdown,
                 matching="small galaxies",
             ),
             DetectorArchitecture(
