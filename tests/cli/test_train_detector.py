@@ -176,9 +176,12 @@ def test_nothing_that_was_learned_is_dropped_without_a_word(taught: Any) -> None
 
     alien = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1, name="elsewhere")])
     larger = _begun(architecture=TOPDOWN, start=taught)
+    of_other_pixels = _begun(start=taught)
+    of_other_pixels.get_layer("rescale").scale *= 2
     for choices in (
         {"start": larger},
         {"start": alien},
+        {"start": of_other_pixels},
         {"start": taught, "architecture": "efficientdet-lite0"},
         {"start": taught, "architecture": "ssd-mobilenet-v2-fpnlite"},
         {"start": taught, "architecture": TOPDOWN, "alpha": 0.5},
