@@ -204,7 +204,10 @@ class _Plan:
 
     def detector(self, stage: DetectorStage, data: BoxedPictures, keras: Path | None) -> StageReport:
         if not any(map(len, data.truth)):
-            raise InputError(f"{data.name} has no true box: there is nothing to find")
+            raise InputError(
+                f"{data.name} has no true box: there is nothing to find",
+                "choose another part of it with --split, or another set with --data",
+            )
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         disagreements: list[Disagreements] = []

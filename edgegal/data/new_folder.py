@@ -18,12 +18,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        `folder` is a file, or holds something.
+        `folder` is a file, holds something, or cannot be made there.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not an empty folder", "give another --out, or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        # The system names the temporary folder, which says nothing to whoever asked for another.
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror}", "give an --out where you may write, on a disk with room"
+        ) from error
     try:
         yield unfinished
         # A temporary folder is private; what it becomes is not.

@@ -46,6 +46,12 @@ def test_an_empty_folder_is_used_and_a_full_one_is_not(tmp_path: Path) -> None:
         write_night(NIGHT, tmp_path / "night")
 
 
+def test_a_folder_that_cannot_be_made_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/night cannot be made: .*where you may write"):
+        write_night(NIGHT, tmp_path / "file" / "night")
+
+
 class BrokenNight(Night):
     def __iter__(self) -> Iterator[Frame]:
         yield self.frame(0)

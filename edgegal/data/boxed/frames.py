@@ -111,7 +111,8 @@ def read_frames(
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise DatasetError(f"{path} is no truth: {place} {first['msg']}", "write it again") from None
+        wrong = f"{place} {first['msg']}".strip()
+        raise DatasetError(f"{path} is no truth: {wrong}", "write it again with: edgegal data simulate") from None
     frames = truth.frames
     found = sorted({entry.label for frame in frames for entry in (*frame.objects, *frame.galaxies)})
     labels = tuple(dict.fromkeys((*truth.labels, *found))) or SCHEMES["galaxy"].labels

@@ -443,6 +443,9 @@ def test_a_night_with_damage(night: Path) -> None:
     (night / "truth.json").write_text('{"frames": [{"file": "frame_0000.fits", "galaxies": [{"box": [1, 2]}]}]}')
     with pytest.raises(DatasetError, match=r"frames\.0\.galaxies\.0\.box"):
         open_boxed(name, read_frame=read_fits)
+    (night / "truth.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"is no truth: Invalid JSON.*edgegal data simulate"):
+        open_boxed(name, read_frame=read_fits)
     (night / "truth.json").unlink()
     with pytest.raises(DatasetError, match="edgegal data simulate"):
         open_boxed(name, read_frame=read_fits)
