@@ -21,6 +21,7 @@ from edgegal.models.classifier import separable_network  # noqa: E402
 from edgegal.models.detector import ANCHORS, build_detector  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.training import classifier, detector, losses  # noqa: E402
+from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING  # noqa: E402
 
 
 def test_focal_loss_by_hand() -> None:
@@ -108,6 +109,24 @@ def test_a_detector_learns_one_field() -> None:
     model.compile(keras.optimizers.Adam(2e-3), loss={"boxes": losses.box_loss, "scores": losses.focal_loss})
     history = model.fit(held, epochs=12, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
+
+
+def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
+    """What it says of its validation fields is its loss against the targets of that matching, and of no other."""
+    fields = [f for f in compose_fields(20, 0, 64, Stretch()) if len(f.boxes)][:4]
+    settings = detector.DetectorSettings("ssdlite-mobilenet-v2-topdown", size=64, epochs=1, batch=4, rate=1e-9)
+    model = build_detector(settings.architecture, size=64)
+    said = detector.fit_detector(model, fields, fields, settings)["val_scores_loss"][-1]
+    loss = {
+        matching: model.evaluate(
+            detector.FieldBatches(fields, settings.anchors, 4, 0, augment=False, matching=matching),
+            return_dict=True,
+            verbose=0,
+        )["scores_loss"]
+        for matching in (SMALL_GALAXY_MATCHING, PUBLISHED_MATCHING)
+    }
+    assert said == pytest.approx(loss[SMALL_GALAXY_MATCHING], rel=1e-4)
+    assert said != pytest.approx(loss[PUBLISHED_MATCHING], rel=1e-2)
 
 
 def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
