@@ -25,13 +25,13 @@ from edgegal.data.boxes import (
     light_extent,
     segment_cutout,
 )
-from edgegal.data.skies.distractors import CONTROL, KINDS, draw_distractor
+from edgegal.data.skies.distractors import CONTROL, KINDS, distractor_frame, draw_distractor
 from edgegal.detections import Detections
 from edgegal.frames import View
 from edgegal.preprocess import Stretch, resize, stretch_linear
 from edgegal.sky import draw_scene
 
-__all__ = ["DISTRACTORS", "Field", "IsolatedGalaxy", "compose_field", "compose_fields", "isolate"]
+__all__ = ["DISTRACTORS", "Field", "IsolatedGalaxy", "bare_field", "compose_field", "compose_fields", "isolate"]
 
 _LARGEST_SHARE = 0.85
 """Longer side of the largest galaxy over the side of the field."""
@@ -264,6 +264,14 @@ def compose_field(
     small = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
     ignored = np.concatenate([every[small], np.array(unclear, np.float32).reshape(-1, 4)])
     return Field(picture, every[~small], ignored)
+
+
+def bare_field(size: int, stretch: Stretch, rng: np.random.Generator, distractors: Sequence[str]) -> Field:
+    """A field without galaxies, full of one kind of what is none; arguments as for `compose_field`."""
+    kind = distractors[int(rng.integers(len(distractors)))]
+    picture = distractor_frame(kind, size, stretch, rng).astype(np.float32)
+    none = np.zeros((0, 4), np.float32)
+    return Field(_displayed(picture, rng), none, none)
 
 
 def _displayed(canvas: NDArray[np.float32], rng: np.random.Generator) -> View:

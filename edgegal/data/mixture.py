@@ -12,7 +12,7 @@ import numpy as np
 
 from edgegal.data.boxes import SMALLEST_SIDE_PX, segment_cutout
 from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
-from edgegal.data.fields import DISTRACTORS, Field, IsolatedGalaxy, compose_field, isolate
+from edgegal.data.fields import DISTRACTORS, Field, IsolatedGalaxy, bare_field, compose_field, isolate
 from edgegal.data.pictures import PictureSet
 from edgegal.data.skies.telescopes import Telescope
 from edgegal.data.windows import random_window, window
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Ingredients", "halved", "mixed_field", "mixed_fields"]
 
 # Weights of the sorts of field; those that nothing is there for are left out.
-_COMPOSED, _HALVED, _CUTOUTS, _EXPOSURES, _FRAMES = 3, 1, 3, 4, 6
+_COMPOSED, _HALVED, _BARE, _CUTOUTS, _EXPOSURES, _FRAMES = 3, 1, 1, 3, 4, 6
 _STAMPS = 400
 _REAL_STAMPS = 3000
 
@@ -48,6 +48,8 @@ class Ingredients:
         Annotated pictures of any size.
     labels
         What a detector is to tell apart, of `edgegal.data.skies.celestial.CELESTIAL`.
+    bare
+        Whether there are fields without galaxies, full of one kind of what is none.
     """
 
     cutouts: Sequence[BoxedCutout] = field(default=(), repr=False)
@@ -56,6 +58,7 @@ class Ingredients:
     stamps: "Sequence[Stamp]" = field(default=(), repr=False)
     frames: Sequence[Field] = field(default=(), repr=False)
     labels: tuple[str, ...] = ("galaxy",)
+    bare: bool = False
 
     @property
     def distractors(self) -> tuple[str, ...]:
@@ -125,6 +128,8 @@ def mixed_field(size: int, stretch: Stretch, of: Ingredients, rng: np.random.Gen
         (_COMPOSED, lambda: compose_field(size, stretch, of.isolated, rng, of.distractors)),
         (_HALVED, lambda: halved(compose_field(2 * size, stretch, of.isolated, rng, of.distractors))),
     ]
+    if of.bare:
+        sorts.append((_BARE, lambda: bare_field(size, stretch, rng, of.distractors)))
     if of.cutouts:
         sorts.append((_CUTOUTS, lambda: cutout_field(size, of.cutouts, rng)))
     if of.telescopes:

@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("sep", reason="boxes of cutouts need sep: the training environment")
 
-from edgegal.data.fields import IsolatedGalaxy, compose_field, compose_fields, isolate
+from edgegal.data.fields import IsolatedGalaxy, bare_field, compose_field, compose_fields, isolate
+from edgegal.data.skies.distractors import distractor_frame
 from edgegal.preprocess import Stretch
 from edgegal.sky import Night
 
@@ -73,6 +74,20 @@ def test_a_pasted_galaxy_lies_in_its_box() -> None:
         beside += int((red & ~known).sum())
     assert boxed > 2000
     assert beside < 0.02 * boxed
+
+
+def test_a_bare_field_shows_one_of_the_distractors_and_asks_for_nothing() -> None:
+    """Its star trails are those of a frame of star trails, but for how the picture is displayed."""
+    fields = [bare_field(96, Stretch(), np.random.default_rng(seed), ["star trails"]) for seed in range(8)]
+    for seed, field in enumerate(fields):
+        assert len(field.boxes) == len(field.ignore) == 0
+        assert field.picture.dtype == np.uint8
+        rng = np.random.default_rng(seed)
+        rng.integers(1)
+        shown = distractor_frame("star trails", 96, Stretch(), rng).mean(axis=2)
+        assert np.corrcoef(shown.ravel(), field.picture.mean(axis=2).ravel())[0, 1] > 0.9
+    several = [bare_field(96, Stretch(), np.random.default_rng(seed), ["nebula", "donuts"]) for seed in range(8)]
+    assert len({field.picture.tobytes() for field in several}) == 8
 
 
 def test_a_night_and_a_field_share_their_sky() -> None:

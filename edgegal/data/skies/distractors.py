@@ -15,7 +15,7 @@ from edgegal.frames import View
 from edgegal.preprocess import Stretch, stretch_linear
 from edgegal.sky import draw_stars
 
-__all__ = ["CONTROL", "KINDS", "distractor_frames", "draw_distractor"]
+__all__ = ["CONTROL", "KINDS", "distractor_frame", "distractor_frames", "draw_distractor"]
 
 Array = NDArray[np.float32]
 
@@ -76,10 +76,13 @@ def distractor_frames(kind: str, count: int, size: int, stretch: Stretch, seed: 
     seed
         Of the draws; every kind and frame has a stream of its own, so a longer series starts with the shorter one.
     """
-    return [_frame(kind, size, stretch, np.random.default_rng((seed, KINDS.index(kind), i))) for i in range(count)]
+    return [
+        distractor_frame(kind, size, stretch, np.random.default_rng((seed, KINDS.index(kind), i))) for i in range(count)
+    ]
 
 
-def _frame(kind: str, size: int, stretch: Stretch, rng: np.random.Generator) -> View:
+def distractor_frame(kind: str, size: int, stretch: Stretch, rng: np.random.Generator) -> View:
+    """One stretched frame of a distractor among faint stars, with noise; arguments as for `draw_distractor`."""
     light = draw_distractor(kind, size, rng)
     if kind not in _WHOLE_FIELD:
         _draw_stars(light, rng)
