@@ -107,7 +107,6 @@ def test_a_mixture_repeats_and_shows_cutouts_and_composed_fields() -> None:
 
 
 def test_bare_fields_are_only_among_those_that_ask_for_them() -> None:
-    """Without them the draws are what they were: the composed test fields stay the same pictures."""
     plain, mixed = (mixed_fields(60, 11, 64, Stretch(), Ingredients(bare=bare)) for bare in (False, True))
     empty = [sum(not len(f.boxes) + len(f.ignore) for f in fields) for fields in (plain, mixed)]
     assert empty[1] > empty[0]
