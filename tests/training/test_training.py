@@ -15,6 +15,7 @@ pytestmark = pytest.mark.host
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
+from edgegal.data.mixture import Ingredients  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
 from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
@@ -127,6 +128,18 @@ def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
     }
     assert said == pytest.approx(loss[SMALL_GALAXY_MATCHING], rel=1e-4)
     assert said != pytest.approx(loss[PUBLISHED_MATCHING], rel=1e-2)
+
+
+def test_a_detector_learns_and_is_validated_on_bare_fields_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def drawn(count: int, seed: int, size: int, stretch: Stretch, of: Ingredients, processes: int) -> list[Field]:
+        asked.append(of.bare)
+        return compose_fields(4, seed, size, stretch)
+
+    monkeypatch.setattr(detector, "mixed_fields", drawn)
+    detector.train_detector([], 4, detector.DetectorSettings(size=64, epochs=1, batch=4))
+    assert asked == [True, True]
 
 
 def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
