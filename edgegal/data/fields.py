@@ -25,22 +25,35 @@ from edgegal.data.boxes import (
     light_extent,
     segment_cutout,
 )
-from edgegal.data.skies.distractors import CONTROL, KINDS, distractor_frame, draw_distractor
-from edgegal.detections import Detections
+from edgegal.data.skies.distractors import CONTROL, KINDS, PLATE, distractor_frame, draw_distractor
+from edgegal.detections import Detections, iou_matrix
 from edgegal.frames import View
 from edgegal.preprocess import Stretch, resize, stretch_linear
 from edgegal.sky import draw_scene
 
-__all__ = ["DISTRACTORS", "Field", "IsolatedGalaxy", "bare_field", "compose_field", "compose_fields", "isolate"]
+__all__ = [
+    "DISTRACTORS",
+    "Field",
+    "IsolatedGalaxy",
+    "bare_field",
+    "compose_field",
+    "compose_fields",
+    "faint_field",
+    "isolate",
+    "paired_field",
+]
 
 _LARGEST_SHARE = 0.85
 """Longer side of the largest galaxy over the side of the field."""
 
-DISTRACTORS = tuple(kind for kind in KINDS if kind != CONTROL)
+DISTRACTORS = tuple(kind for kind in KINDS if kind not in (CONTROL, PLATE))
 """What may stand in composed fields and is no galaxy."""
 
 _DISTRACTED = 0.2
 """Probability of something that is no galaxy, and of one more beside it."""
+
+_CLOSEST = 0.4
+"""Overlap of the boxes of two close galaxies at most."""
 
 _CHANNELS_SIGMA = 3**-0.5
 """Noise of the mean of three channels, each with a noise of 1."""
@@ -187,9 +200,11 @@ def _background(
     return stretch_linear(light, stretch), [_drawn(*patch, size) for patch in scene.patches]
 
 
-def _drawn(light: NDArray[np.float32], left: int, top: int, size: int) -> tuple[NDArray[np.float32], bool]:
-    """Box of a simulated galaxy within the field, and whether it is there to be found."""
-    found = light_extent(light, BOX_SIGMA * _CHANNELS_SIGMA)
+def _drawn(
+    light: NDArray[np.float32], left: int, top: int, size: int, sigma: float = _CHANNELS_SIGMA
+) -> tuple[NDArray[np.float32], bool]:
+    """Box of a simulated galaxy within the field, and whether it is there to be found at a noise of `sigma`."""
+    found = light_extent(light, BOX_SIGMA * sigma)
     if found is None:
         return np.zeros(4, np.float32), False
     box, area = found
@@ -241,29 +256,142 @@ def compose_field(
     unclear = [box for box, clear in found if not clear and (box[2:] > box[:2]).all()]
     for _ in range(n_real):
         side = float(np.exp(rng.uniform(*np.log(sizes))))
-        # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
-        gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
-        light = _turned(real[int(rng.integers(len(real)))], side, rng) * gain.astype(np.float32)
-        extent = light_extent(light.mean(axis=2), threshold)
-        if extent is None:
+        shown = _shown(real, side, threshold, rng)
+        if shown is None:
             continue
-        box, area = extent
-        reach = box[2:] - box[:2]
-        left, top = (rng.uniform(-0.3 * reach, size - 0.7 * reach) - box[:2]).round().astype(int)
-        moved = box + np.array([left, top, left, top], np.float32)
+        reach = shown.box[2:] - shown.box[:2]
+        left, top = (rng.uniform(-0.3 * reach, size - 0.7 * reach) - shown.box[:2]).round().astype(int)
+        moved = shown.box + np.array([left, top, left, top], np.float32)
         seen = np.clip(moved, 0, size)
         share = _share(seen, moved)
         if share < 0.3 or _overlaps(seen, [*boxes, *unclear]):
             continue
-        x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + light.shape[1], size), min(top + light.shape[0], size)
-        canvas[y0:y1, x0:x1] += light[y0 - top : y1 - top, x0 - left : x1 - left]
-        (boxes if share >= LEAST_VISIBLE and area >= SMALLEST_AREA_PX else unclear).append(seen)
+        _add(canvas, shown.light, left, top)
+        (boxes if share >= LEAST_VISIBLE and shown.area >= SMALLEST_AREA_PX else unclear).append(seen)
     picture = _displayed(np.clip(canvas, 0, 255), rng)
+    return _field(picture, boxes, unclear)
+
+
+def _field(picture: View, boxes: Sequence[NDArray[np.float32]], unclear: Sequence[NDArray[np.float32]]) -> Field:
     every = np.array(boxes, np.float32).reshape(-1, 4)
     small = (every[:, 2:] - every[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
     ignored = np.concatenate([every[small], np.array(unclear, np.float32).reshape(-1, 4)])
     return Field(picture, every[~small], ignored)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A real galaxy as a picture shows it: its light, turned and scaled, and the box and area of what rises above."""
+
+    light: NDArray[np.float32]
+    box: NDArray[np.float32]
+    area: int
+
+
+def _shown(real: Sequence[IsolatedGalaxy], side: float, threshold: float, rng: np.random.Generator) -> _Shown | None:
+    """One of the galaxies at a size; None when none of it rises above `threshold`."""
+    # From the faintest a camera shows to the burnt-out cores of a hard stretch, and of any colour balance.
+    gain = np.exp(rng.uniform(np.log(0.5), np.log(2.8))) * rng.uniform(0.75, 1.25, 3)
+    light = _turned(real[int(rng.integers(len(real)))], side, rng) * gain.astype(np.float32)
+    extent = light_extent(light.mean(axis=2), threshold)
+    return None if extent is None else _Shown(light, *extent)
+
+
+def _add(canvas: NDArray[np.float32], light: NDArray[np.float32], left: int, top: int) -> None:
+    """Add light with its corner at `left`, `top`, cutting what falls outside."""
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + light.shape[1], canvas.shape[1]), min(top + light.shape[0], canvas.shape[0])
+    canvas[y0:y1, x0:x1] += light[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def paired_field(
+    size: int,
+    stretch: Stretch,
+    real: Sequence[IsolatedGalaxy],
+    rng: np.random.Generator,
+    distractors: Sequence[str] = DISTRACTORS,
+) -> Field:
+    """A field of close pairs of real galaxies, each with its own box; arguments as for `compose_field`.
+
+    In composed fields no two boxes overlap. Here the halos of two galaxies run into each other, and their boxes overlap
+    by up to two fifths; in the middle of its box each is at least twice as bright as the other.
+    """
+    seeing = float(np.exp(rng.uniform(np.log(1.2), np.log(4.0))))
+    canvas = _background(size, stretch, rng, 0, seeing, (1.0, 1.0), distractors)[0].astype(np.float32)
+    threshold = BOX_SIGMA * grey_noise(canvas.mean(axis=2))
+    boxes: list[NDArray[np.float32]] = []
+    for _ in range(int(rng.integers(1, 5))):
+        side = float(np.exp(rng.uniform(np.log(24), np.log(0.6 * size))))
+        smaller = max(14.0, side * rng.uniform(0.25, 1))
+        large, small = _shown(real, side, threshold, rng), _shown(real, smaller, threshold, rng)
+        if large is None or small is None or min(large.area, small.area) < SMALLEST_AREA_PX:
+            continue
+        pair = _beside(large, small, size, rng)
+        inside = all((one.box >= 0).all() and (one.box <= size).all() for one in pair)
+        if inside and not any(_overlaps(one.box, boxes) for one in pair) and _told_apart(*pair, size):
+            for one in pair:
+                _add(canvas, one.light, one.left, one.top)
+                boxes.append(one.box)
+    return _field(_displayed(np.clip(canvas, 0, 255), rng), boxes, [])
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Light with its corner in the field, and its box there."""
+
+    light: NDArray[np.float32]
+    left: int
+    top: int
+    box: NDArray[np.float32]
+
+
+def _beside(large: _Shown, small: _Shown, size: int, rng: np.random.Generator) -> tuple[_Placed, _Placed]:
+    """The one somewhere in the field, the other halo to halo with it."""
+    angle = rng.uniform(0, 2 * np.pi)
+    reach = large.box[2:] - large.box[:2]
+    apart = (reach + small.box[2:] - small.box[:2]) / 2 * rng.uniform(0.5, 1.05)
+    first = rng.uniform(0.5 * reach, size - 0.5 * reach)
+    return _centred(large, first), _centred(small, first + apart * np.array([np.cos(angle), np.sin(angle)]))
+
+
+def _centred(shown: _Shown, centre: NDArray[np.floating]) -> _Placed:
+    left, top = (centre - (shown.box[:2] + shown.box[2:]) / 2).round().astype(int).tolist()
+    return _Placed(shown.light, left, top, shown.box + np.array([left, top] * 2, np.float32))
+
+
+def _told_apart(one: _Placed, other: _Placed, size: int) -> bool:
+    """Whether each is plain to see beside the other: boxes not too much the same, and in the middle of each its own
+    light twice the other's."""
+    if float(iou_matrix(one.box[None], other.box[None])[0, 0]) > _CLOSEST:
+        return False
+    alone = np.zeros((2, size, size, 3), np.float32)
+    for canvas, placed in zip(alone, (one, other), strict=True):
+        _add(canvas, placed.light, placed.left, placed.top)
+    middles = [((p.box[:2] + p.box[2:]) / 2).astype(int) for p in (one, other)]
+    own, foreign = (
+        np.array([canvases[i, y, x].mean() for i, (x, y) in enumerate(middles)]) for canvases in (alone, alone[::-1])
+    )
+    return bool((own >= 2 * foreign).all())
+
+
+def faint_field(size: int, stretch: Stretch, rng: np.random.Generator) -> Field:
+    """A field of small simulated galaxies among sharp stars, in raw noise; arguments as for `compose_field`.
+
+    A single exposure of a monochrome camera, or a survey's: noise of neighbouring pixels has nothing in common, stars
+    are two pixels wide, and of a galaxy little more than its core is plain to see.
+    """
+    seeing = rng.uniform(1.5, 3.0)
+    stars = int(np.exp(rng.uniform(np.log(10), np.log(400))))
+    scene = draw_scene(size, size, rng, int(rng.integers(2, 20)), stars, seeing=seeing, sizes=(12.0, 48.0))
+    mono = rng.random() < 0.6
+    noise = rng.standard_normal((size, size, 1 if mono else 3), np.float32)
+    light = scene.light.mean(axis=2, keepdims=True).repeat(3, axis=2) if mono else scene.light
+    sigma = 1.0 if mono else _CHANNELS_SIGMA
+    found = [_drawn(*patch, size, sigma) for patch in scene.patches]
+    clear = [box for box, plain in found if plain]
+    unclear = [box for box, plain in found if not plain and (box[2:] > box[:2]).all()]
+    picture = stretch_linear(light + noise, stretch).astype(np.float32)
+    return _field(_displayed(picture, rng), clear, unclear)
 
 
 def bare_field(size: int, stretch: Stretch, rng: np.random.Generator, distractors: Sequence[str]) -> Field:

@@ -12,8 +12,18 @@ import numpy as np
 
 from edgegal.data.boxes import SMALLEST_SIDE_PX, segment_cutout
 from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
-from edgegal.data.fields import DISTRACTORS, Field, IsolatedGalaxy, bare_field, compose_field, isolate
+from edgegal.data.fields import (
+    DISTRACTORS,
+    Field,
+    IsolatedGalaxy,
+    bare_field,
+    compose_field,
+    faint_field,
+    isolate,
+    paired_field,
+)
 from edgegal.data.pictures import PictureSet
+from edgegal.data.skies.distractors import PLATE
 from edgegal.data.skies.telescopes import Telescope
 from edgegal.data.windows import random_window, window
 from edgegal.preprocess import Stretch
@@ -24,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Ingredients", "halved", "mixed_field", "mixed_fields"]
 
 # Weights of the sorts of field; those that nothing is there for are left out.
-_COMPOSED, _HALVED, _BARE, _CUTOUTS, _EXPOSURES, _FRAMES = 3, 1, 1, 3, 4, 6
+_COMPOSED, _HALVED, _CUTOUTS, _EXPOSURES, _FRAMES = 3, 1, 3, 4, 6
+_BARE, _PLATE, _PAIRED, _FAINT = 1, 0.5, 1, 1
 _STAMPS = 400
 _REAL_STAMPS = 3000
 
@@ -48,8 +59,9 @@ class Ingredients:
         Annotated pictures of any size.
     labels
         What a detector is to tell apart, of `edgegal.data.skies.celestial.CELESTIAL`.
-    bare
-        Whether there are fields without galaxies, full of one kind of what is none.
+    hard
+        Whether there are fields of what is rare elsewhere and hard: of nothing but one kind of what is no galaxy, of
+        close pairs, and of faint small galaxies. To learn from; fields to judge on have none.
     """
 
     cutouts: Sequence[BoxedCutout] = field(default=(), repr=False)
@@ -58,7 +70,7 @@ class Ingredients:
     stamps: "Sequence[Stamp]" = field(default=(), repr=False)
     frames: Sequence[Field] = field(default=(), repr=False)
     labels: tuple[str, ...] = ("galaxy",)
-    bare: bool = False
+    hard: bool = False
 
     @property
     def distractors(self) -> tuple[str, ...]:
@@ -128,8 +140,12 @@ def mixed_field(size: int, stretch: Stretch, of: Ingredients, rng: np.random.Gen
         (_COMPOSED, lambda: compose_field(size, stretch, of.isolated, rng, of.distractors)),
         (_HALVED, lambda: halved(compose_field(2 * size, stretch, of.isolated, rng, of.distractors))),
     ]
-    if of.bare:
+    if of.hard:
         sorts.append((_BARE, lambda: bare_field(size, stretch, rng, of.distractors)))
+        sorts.append((_PLATE, lambda: bare_field(size, stretch, rng, (PLATE,))))
+        sorts.append((_FAINT, lambda: faint_field(size, stretch, rng)))
+    if of.hard and of.isolated:
+        sorts.append((_PAIRED, lambda: paired_field(size, stretch, of.isolated, rng, of.distractors)))
     if of.cutouts:
         sorts.append((_CUTOUTS, lambda: cutout_field(size, of.cutouts, rng)))
     if of.telescopes:

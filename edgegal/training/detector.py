@@ -280,7 +280,7 @@ def train_detector(
             seed,
             scheme.labels,
         )
-        ingredients = replace(ingredients, bare=True)
+        ingredients = replace(ingredients, hard=True)
         _LOG.info("%s: %d real galaxies for %d fields", split, len(ingredients.isolated), count)
         composed[split] = mixed_fields(count, seed, settings.size, stretch, ingredients, _processes(count))
     history = fit_detector(model, composed["train"], composed["val"], settings, len(scheme.labels), callbacks, state)

@@ -7,6 +7,7 @@ pytest.importorskip("sep", reason="boxes of cutouts need sep: the training envir
 
 from edgegal.data.boxes import segment_cutout
 from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
+from edgegal.data.fields import isolate
 from edgegal.data.mixture import Ingredients, halved, mixed_fields
 from edgegal.detections import iou_matrix
 from edgegal.preprocess import Stretch
@@ -106,8 +107,21 @@ def test_a_mixture_repeats_and_shows_cutouts_and_composed_fields() -> None:
     assert 0 < sum(empty) < 15
 
 
-def test_bare_fields_are_only_among_those_that_ask_for_them() -> None:
-    plain, mixed = (mixed_fields(60, 11, 64, Stretch(), Ingredients(bare=bare)) for bare in (False, True))
+def test_hard_fields_are_only_among_those_that_ask_for_them() -> None:
+    plain, mixed = (mixed_fields(60, 11, 64, Stretch(), Ingredients(hard=hard)) for hard in (False, True))
     empty = [sum(not len(f.boxes) + len(f.ignore) for f in fields) for fields in (plain, mixed)]
     assert empty[1] > empty[0]
     assert any(not np.array_equal(a.picture, b.picture) for a, b in zip(plain, mixed, strict=True))
+
+
+def test_pairs_are_shown_where_there_are_galaxies_to_pair() -> None:
+    galaxy = isolate(cutout(companion=False))
+    assert galaxy is not None
+
+    def touching(hard: bool) -> int:
+        fields = mixed_fields(80, 11, 128, Stretch(), Ingredients(isolated=[galaxy], hard=hard))
+        overlaps = [iou_matrix(f.boxes, f.boxes) - np.eye(len(f.boxes)) for f in fields]
+        return sum(int((overlap > 0.02).any()) for overlap in overlaps)
+
+    assert touching(hard=False) == 0
+    assert touching(hard=True) > 0

@@ -5,8 +5,17 @@ import pytest
 
 pytest.importorskip("sep", reason="boxes of cutouts need sep: the training environment")
 
-from edgegal.data.fields import IsolatedGalaxy, bare_field, compose_field, compose_fields, isolate
+from edgegal.data.fields import (
+    IsolatedGalaxy,
+    bare_field,
+    compose_field,
+    compose_fields,
+    faint_field,
+    isolate,
+    paired_field,
+)
 from edgegal.data.skies.distractors import distractor_frame
+from edgegal.detections import iou_matrix
 from edgegal.preprocess import Stretch
 from edgegal.sky import Night
 
@@ -88,6 +97,49 @@ def test_a_bare_field_shows_one_of_the_distractors_and_asks_for_nothing() -> Non
         assert np.corrcoef(shown.ravel(), field.picture.mean(axis=2).ravel())[0, 1] > 0.9
     several = [bare_field(96, Stretch(), np.random.default_rng(seed), ["nebula", "donuts"]) for seed in range(8)]
     assert len({field.picture.tobytes() for field in several}) == 8
+
+
+def test_galaxies_of_a_pair_lie_close_and_each_in_a_box_of_its_own() -> None:
+    """In the middle of each box there is light, and no two boxes overlap by more than two fifths."""
+    light = np.zeros((60, 60, 3), np.uint8)
+    y, x = np.indices((60, 60)) - 29.5
+    light[..., 0] = 200 * np.exp(-(x**2 + y**2) / 200)
+    galaxy = IsolatedGalaxy(light, (10.0, 10.0, 50.0, 50.0))
+    touching = 0
+    for seed in range(20):
+        field = paired_field(256, Stretch(), [galaxy], np.random.default_rng(seed))
+        assert len(field.boxes) + len(field.ignore) in (0, 2, 4, 6, 8)
+        boxes = np.concatenate([field.boxes, field.ignore])
+        assert boxes.min(initial=0) >= 0
+        assert boxes.max(initial=0) <= 256
+        overlap = iou_matrix(boxes, boxes) - np.eye(len(boxes))
+        assert overlap.max(initial=0) <= 0.4
+        touching += int((overlap > 0).sum())
+        rgb = field.picture.astype(int)
+        for x0, y0, x1, y1 in field.boxes:
+            middle = rgb[int(y0 + y1) // 2, int(x0 + x1) // 2]
+            assert middle.max() > np.median(rgb) + 20
+    assert touching > 10
+
+
+def test_without_room_or_light_there_is_no_pair() -> None:
+    dark = IsolatedGalaxy(np.zeros((40, 40, 3), np.uint8), (10.0, 10.0, 30.0, 30.0))
+    for seed in range(5):
+        field = paired_field(128, Stretch(), [dark], np.random.default_rng(seed))
+        assert len(field.boxes) == len(field.ignore) == 0
+
+
+def test_faint_fields_repeat_and_have_small_galaxies_in_raw_noise() -> None:
+    fields = [faint_field(256, Stretch(), np.random.default_rng(seed)) for seed in range(12)]
+    again = faint_field(256, Stretch(), np.random.default_rng(3))
+    np.testing.assert_array_equal(again.picture, fields[3].picture)
+    sides = np.concatenate([(f.boxes[:, 2:] - f.boxes[:, :2]).max(axis=1, initial=0) for f in fields])
+    assert len(sides) > 24
+    assert sides.min() >= 12
+    assert np.median(sides) < 40
+    # A camera without colour has the same noise in every channel, which a display turned to grey would have halved.
+    grey = [np.corrcoef(*f.picture.reshape(-1, 3)[:, :2].T.astype(float))[0, 1] > 0.99 for f in fields]
+    assert 3 <= sum(grey) < 12
 
 
 def test_a_night_and_a_field_share_their_sky() -> None:

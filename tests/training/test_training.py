@@ -130,11 +130,11 @@ def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
     assert said != pytest.approx(loss[PUBLISHED_MATCHING], rel=1e-2)
 
 
-def test_a_detector_learns_and_is_validated_on_bare_fields_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_detector_learns_and_is_validated_on_hard_fields_too(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def drawn(count: int, seed: int, size: int, stretch: Stretch, of: Ingredients, processes: int) -> list[Field]:
-        asked.append(of.bare)
+        asked.append(of.hard)
         return compose_fields(4, seed, size, stretch)
 
     monkeypatch.setattr(detector, "mixed_fields", drawn)

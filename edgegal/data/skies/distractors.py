@@ -15,14 +15,17 @@ from edgegal.frames import View
 from edgegal.preprocess import Stretch, stretch_linear
 from edgegal.sky import draw_stars
 
-__all__ = ["CONTROL", "KINDS", "distractor_frame", "distractor_frames", "draw_distractor"]
+__all__ = ["CONTROL", "KINDS", "PLATE", "distractor_frame", "distractor_frames", "draw_distractor"]
 
 Array = NDArray[np.float32]
 
 CONTROL = "stars"
 """The kind with nothing special in it: faint round stars, which frames of most other kinds have too."""
 
-_WHOLE_FIELD = frozenset({CONTROL, "donuts", "star trails"})
+PLATE = "photographic plate"
+"""The kind that is how a whole picture was taken, and nothing that stands in one: all its stars are burnt out."""
+
+_WHOLE_FIELD = frozenset({CONTROL, PLATE, "donuts", "star trails"})
 """Kinds that are every star of their frame: focus and tracking spare none."""
 
 _FIELD_STARS = 25
@@ -302,6 +305,33 @@ def _draw_star_trails(canvas: Array, rng: np.random.Generator) -> None:
             _add_star(canvas, x + step * np.cos(angle), y + step * np.sin(angle), spread, seeing, tint)
 
 
+def _draw_plate(canvas: Array, rng: np.random.Generator) -> None:
+    """Stars of a digitised plate: discs as wide as they are bright, in wide halos, the brightest with four spikes.
+
+    They stand in groups as often as alone, so that their halos touch.
+    """
+    size = canvas.shape[0]
+    seeing, beta = rng.uniform(2.5, 5.0), rng.uniform(1.4, 2.5)
+    well = _log_uniform(rng, 15, 200)
+    tint = np.ones(3, np.float32)
+    centre, spread = _inside(canvas, rng), rng.uniform(0.1, 0.3) * size
+    grouped = rng.random() < 0.5
+    count = int(rng.integers(10, 120))
+    for share in np.minimum(1.0, (rng.random(count) * count + 0.3) ** -1.0):
+        x, y = rng.normal(centre, spread) if grouped else _inside(canvas, rng)
+        peak = well * 30 * float(share)
+        _add_star(canvas, x, y, peak, seeing, tint, beta=beta, well=well)
+        if peak < 5 * well:
+            continue
+        _add_star(canvas, x, y, 0.01 * peak, seeing * rng.uniform(4, 10), tint, beta=1.5, well=well)
+        part, dx, dy = _place(canvas, x, y, 8 * seeing)
+        spikes = np.exp(-((dx / seeing) ** 2)) / (1 + (dy / seeing) ** 2)
+        spikes = spikes + np.exp(-((dy / seeing) ** 2)) / (1 + (dx / seeing) ** 2)
+        part += np.minimum(0.05 * peak * spikes[..., None] * tint, well)
+    # The emulsion takes no more, however many halos meet.
+    np.minimum(canvas, well, out=canvas)
+
+
 _DRAWERS: Mapping[str, Callable[[Array, np.random.Generator], None]] = MappingProxyType(
     {
         CONTROL: _draw_stars,
@@ -316,6 +346,7 @@ _DRAWERS: Mapping[str, Callable[[Array, np.random.Generator], None]] = MappingPr
         "nebula": _draw_nebula,
         "donuts": _draw_donuts,
         "star trails": _draw_star_trails,
+        PLATE: _draw_plate,
     }
 )
 

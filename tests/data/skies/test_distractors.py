@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from edgegal.data.skies.distractors import CONTROL, KINDS, distractor_frames, draw_distractor
+from edgegal.data.skies.distractors import CONTROL, KINDS, PLATE, distractor_frames, draw_distractor
 from edgegal.preprocess import Stretch
 
 pytestmark = pytest.mark.host
@@ -48,6 +48,13 @@ def test_an_edge_star_is_brightest_near_an_edge():
 def test_saturated_stars_have_a_flat_top():
     light = draw_distractor("saturated stars", 128, np.random.default_rng(1))
     assert (light.mean(axis=2) > 0.9 * light.mean(axis=2).max()).sum() > 12
+
+
+def test_all_bright_stars_of_a_plate_are_burnt_out_alike():
+    for seed in range(5):
+        light = draw_distractor(PLATE, 128, np.random.default_rng(seed))
+        assert (light[..., 0] == light[..., 1]).all()
+        assert (light >= 0.999 * light.max()).mean(axis=2).sum() > 12
 
 
 def test_donuts_are_darker_in_the_middle():
