@@ -319,12 +319,16 @@ def paired_field(
     seeing = float(np.exp(rng.uniform(np.log(1.2), np.log(4.0))))
     canvas = _background(size, stretch, rng, 0, seeing, (1.0, 1.0), distractors)[0].astype(np.float32)
     threshold = BOX_SIGMA * grey_noise(canvas.mean(axis=2))
+    largest = 0.6 * size
     boxes: list[NDArray[np.float32]] = []
     for _ in range(int(rng.integers(1, 5))):
-        side = float(np.exp(rng.uniform(np.log(24), np.log(0.6 * size))))
+        side = float(np.exp(rng.uniform(np.log(min(24, largest)), np.log(largest))))
         smaller = max(14.0, side * rng.uniform(0.25, 1))
         large, small = _shown(real, side, threshold, rng), _shown(real, smaller, threshold, rng)
         if large is None or small is None or min(large.area, small.area) < SMALLEST_AREA_PX:
+            continue
+        if max(large.box[2:] - large.box[:2]) > size:
+            # A diagonal galaxy was turned along an edge.
             continue
         pair = _beside(large, small, size, rng)
         inside = all((one.box >= 0).all() and (one.box <= size).all() for one in pair)
@@ -380,9 +384,9 @@ def faint_field(size: int, stretch: Stretch, rng: np.random.Generator) -> Field:
     A single exposure of a monochrome camera, or a survey's: noise of neighbouring pixels has nothing in common, stars
     are two pixels wide, and of a galaxy little more than its core is plain to see.
     """
-    seeing = rng.uniform(1.5, 3.0)
+    seeing, largest = rng.uniform(1.5, 3.0), max(12.0, min(48.0, 0.75 * size))
     stars = int(np.exp(rng.uniform(np.log(10), np.log(400))))
-    scene = draw_scene(size, size, rng, int(rng.integers(2, 20)), stars, seeing=seeing, sizes=(12.0, 48.0))
+    scene = draw_scene(size, size, rng, int(rng.integers(2, 20)), stars, seeing=seeing, sizes=(12.0, largest))
     mono = rng.random() < 0.6
     noise = rng.standard_normal((size, size, 1 if mono else 3), np.float32)
     light = scene.light.mean(axis=2, keepdims=True).repeat(3, axis=2) if mono else scene.light
