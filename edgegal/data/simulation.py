@@ -70,7 +70,8 @@ def write_observation(observation: "Observation", frames: int, folder: Path) -> 
     The frames are what the camera's own files are: unsigned 16-bit integers, Bayer or mono, top row first. The truth
     tells the telescope, the night and the labels, and for each frame the file and its ``objects``: ``class``,
     ``kind``, ``magnitude``, ``radius_arcsec``, the middle ``x``, ``y`` in pixels and ``ra``, ``dec`` in degrees, and
-    ``box`` x0, y0, x1, y1, or null for what does not rise above the noise.
+    ``box`` x0, y0, x1, y1, or null for what does not rise above the noise; ``unclear`` is true of what counts neither
+    way in figures: too few pixels show, a star outshines it, or the border cuts off most of it.
 
     Parameters
     ----------
@@ -150,6 +151,7 @@ def _listed(known: "ObjectTruth") -> dict[str, Any]:
         "ra": round(known.ra, 7),
         "dec": round(known.dec, 7),
         "box": known.box,
+        "unclear": known.unclear,
     }
 
 

@@ -65,6 +65,7 @@ class _Object(BaseModel):
     box: tuple[float, float, float, float] | None
     label: str = Field(SCHEMES["galaxy"].labels[0], alias="class")
     magnitude: float | None = None
+    unclear: bool = False
 
 
 class _FrameTruth(BaseModel):
@@ -151,5 +152,6 @@ def _truth(frame: _FrameTruth, seen: Frame, labels: Sequence[str]) -> Truth:
     magnitudes = np.array([np.nan if e.magnitude is None else e.magnitude for e in objects], np.float64)
     known = magnitudes[good] if np.isfinite(magnitudes).any() else None
     kept = boxes[good]
-    unclear = (kept[:, 2:] - kept[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
+    unclear = np.array([entry.unclear for entry in objects], np.bool_)[good]
+    unclear |= (kept[:, 2:] - kept[:, :2]).max(axis=1, initial=0) < SMALLEST_SIDE_PX
     return Truth.of(seen.size, kept, classes[good], unclear, known, seen.pixel_scale)

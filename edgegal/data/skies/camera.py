@@ -87,6 +87,7 @@ def expose(
     rng: Chance,
     stacked: int = 1,
     corner: tuple[int, int] = (0, 0),
+    sensor: Chance | None = None,
 ) -> NDArray[np.uint16]:
     """What the camera's files hold: filters, vignetting, Poisson and read noise, defects, saturation, conversion.
 
@@ -105,6 +106,8 @@ def expose(
         it is given in 1/65536 of the converter's range.
     corner
         Column and row of the picture on the sensor, even.
+    sensor
+        Source of the hot and dead pixels: the same state for all exposures of one sensor. `rng` when None.
 
     Returns
     -------
@@ -114,7 +117,8 @@ def expose(
     mean = _behind_filters(light, telescope.bayer)
     mean = mean * _vignetting(telescope, mean.shape, corner) + np.float32(telescope.dark_e_s * seconds)
     electrons = rng.poisson(np.maximum(mean, 0) * stacked).astype(np.float32) / np.float32(stacked)
-    _add_defects(electrons, telescope, seconds, rng, stacked)
+    _add_bad_pixels(electrons, telescope, sensor or rng, stacked)
+    _add_cosmic_rays(electrons, telescope, seconds, rng, stacked)
     electrons += rng.standard_normal(mean.shape, np.float32) * np.float32(telescope.read_noise_e / math.sqrt(stacked))
     # A full well holds no more; CMOS pixels do not spill into their neighbours.
     np.minimum(electrons, np.float32(telescope.full_well_e), out=electrons)
@@ -151,15 +155,18 @@ def _vignetting(telescope: Telescope, shape: tuple[int, ...], corner: tuple[int,
     return np.clip(1 - np.float32(telescope.vignetting) * (x[None] ** 2 + y[:, None] ** 2), 0, 1).astype(np.float32)
 
 
-def _add_defects(electrons: Array, telescope: Telescope, seconds: float, rng: Chance, stacked: int) -> None:
-    """Hot and dead pixels, of which dithered stacks keep a trace, and tracks of cosmic rays."""
+def _add_bad_pixels(electrons: Array, telescope: Telescope, rng: Chance, stacked: int) -> None:
+    """Hot and dead pixels, of which dithered stacks keep a trace."""
     size = electrons.size
     flat = electrons.reshape(-1)
     hot = rng.integers(0, size, rng.poisson(telescope.hot_per_megapixel * size / 1e6))
     flat[hot] += (10 ** rng.uniform(1.3, math.log10(telescope.full_well_e), len(hot)) / stacked).astype(np.float32)
     dead = rng.integers(0, size, rng.poisson(0.1 * telescope.hot_per_megapixel * size / 1e6))
     flat[dead] *= np.float32(0 if stacked == 1 else 1 - 1 / stacked)
-    area = size * (telescope.pixel_um * 1e-4) ** 2
+
+
+def _add_cosmic_rays(electrons: Array, telescope: Telescope, seconds: float, rng: Chance, stacked: int) -> None:
+    area = electrons.size * (telescope.pixel_um * 1e-4) ** 2
     for _ in range(int(rng.poisson(_COSMIC_PER_CM2_S * area * seconds * stacked))):
         x, y = rng.uniform(0, 1, 2) * electrons.shape[::-1]
         length, angle = rng.exponential(4), rng.uniform(0, 2 * np.pi)

@@ -33,7 +33,7 @@ from edgegal.data.skies.telescopes import Telescope
 from edgegal.preprocess import Stretch, stretch_linear
 from edgegal.sky import box_above
 
-__all__ = ["FLOOR_SIGMA", "Box", "compose_exposure_field", "light_and_box"]
+__all__ = ["FLOOR_SIGMA", "Box", "compose_exposure_field", "is_unclear", "light_and_box"]
 
 FLOOR_SIGMA = 0.1
 """Light that may be missing in a pixel, in sigma of the sky: not seen in any stretch."""
@@ -212,10 +212,24 @@ def _place_objects(
         if box is not None:
             if thing.label != "star trail" and any(_touch(box, other) for _, other, _ in placed):
                 continue
-            unclear = _outshone(light, patch, box) or _speck(patch, box, telescope, sigma, stacked)
-            placed.append((thing, box, unclear))
+            placed.append((thing, box, is_unclear(light, patch, box, telescope, sigma, stacked)))
         add_light(light, patch, left, top)
     return placed
+
+
+def is_unclear(light: Array, own: Array, box: Box, telescope: Telescope, sigma: float, stacked: int) -> bool:
+    """Whether an object cannot be told for what it is: too few of its pixels show, or what stands there outshines it.
+
+    Parameters
+    ----------
+    light
+        ``(height, width, 3)`` float32 electrons of everything else that is there, sky not included.
+    own
+        ``(h, w, 3)`` of the object alone.
+    box, telescope, sigma, stacked
+        As for `light_and_box`.
+    """
+    return _outshone(light, own, box) or _speck(own, box, telescope, sigma, stacked)
 
 
 def _outshone(light: Array, own: Array, box: Box) -> bool:

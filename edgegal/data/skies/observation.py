@@ -8,9 +8,10 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegal.data.boxes import LEAST_VISIBLE
 from edgegal.data.skies.camera import developed, expose, grey_sigma, sky_electrons
 from edgegal.data.skies.celestial import CELESTIAL
-from edgegal.data.skies.exposure import FLOOR_SIGMA, Box, light_and_box
+from edgegal.data.skies.exposure import FLOOR_SIGMA, Box, is_unclear, light_and_box
 from edgegal.data.skies.galaxies import Stamp, galaxy_stamps
 from edgegal.data.skies.optics import point_spread
 from edgegal.data.skies.scenes import (
@@ -62,6 +63,8 @@ class Truth:
         The same in degrees, J2000.
     box
         x0, y0, x1, y1 by the rule of `edgegal.data.skies.exposure`, cut to the frame; None when it does not show.
+    unclear
+        Whether it counts neither way: too few pixels show, a star outshines it, or the border cuts off most of it.
     """
 
     label: str
@@ -73,6 +76,7 @@ class Truth:
     ra: float
     dec: float
     box: Box | None
+    unclear: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +164,13 @@ class Observation:
         truth = []
         for thing in (*self.objects, *_satellites(pose, rng)):
             patch, left, top, box = light_and_box(thing, self.telescope, pose, spread, seconds, sigma, stacked)
+            unclear = box is not None and is_unclear(light, patch, box, self.telescope, sigma, stacked)
             add_light(light, patch, left, top)
-            known = self._truth(thing, pose, box)
+            known = self._truth(thing, pose, box, unclear)
             if known is not None:
                 truth.append(known)
         light += sky_electrons(self.telescope, self.sky_mag, seconds).astype(np.float32)
-        pixels: NDArray[np.uint16] = expose(light, self.telescope, seconds, rng, stacked)
+        pixels: NDArray[np.uint16] = expose(light, self.telescope, seconds, rng, stacked, sensor=self._sensor())
         if stacked > 1:
             pixels = np.rint(developed(pixels, self.telescope, stacked)).clip(0, 65535).astype(np.uint16)
         frame = Frame(
@@ -184,18 +189,24 @@ class Observation:
         """The first `count` exposures."""
         return (self.exposure(index) for index in range(count))
 
-    def _truth(self, thing: SkyObject, pose: Pose, box: Box | None) -> Truth | None:
+    def _sensor(self) -> np.random.Generator:
+        # The same bad pixels in every exposure, as darks and dithering are made for.
+        return np.random.default_rng((self.seed, 3))
+
+    def _truth(self, thing: SkyObject, pose: Pose, box: Box | None, unclear: bool) -> Truth | None:
         if thing.label not in self.labels:
             return None
         place = np.array([[thing.x, thing.y]])
         x, y = pose.pixels(place)[0].tolist()
         if box is not None:
             x0, y0, x1, y1 = np.clip(box, 0, [pose.width, pose.height] * 2).tolist()
-            box = (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+            whole, seen = (box[2] - box[0]) * (box[3] - box[1]), max(0.0, x1 - x0) * max(0.0, y1 - y0)
+            unclear = unclear or seen < LEAST_VISIBLE * whole
+            box = (x0, y0, x1, y1) if seen else None
         if box is None and not (0 <= x < pose.width and 0 <= y < pose.height):
             return None
         ra, dec = on_the_sky(place, self.ra, self.dec)[0].tolist()
-        return Truth(thing.label, thing.kind, thing.magnitude, thing.radius_arcsec, x, y, ra, dec, box)
+        return Truth(thing.label, thing.kind, thing.magnitude, thing.radius_arcsec, x, y, ra, dec, box, unclear)
 
 
 def draw_observation(

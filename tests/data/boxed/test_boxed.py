@@ -425,6 +425,7 @@ def test_simulated_objects_have_classes_and_magnitudes(night: Path) -> None:
         {"class": "nebula", "box": [5, 5, 50, 60]},
         {"class": "galaxy", "box": [-4, 5, 20, 30], "magnitude": 14.5, "kind": "spiral"},
         {"class": "galaxy", "box": None, "magnitude": 21},
+        {"class": "galaxy", "box": [60, 60, 100, 100], "magnitude": 15, "unclear": True},
     ]
     (night / "truth.json").write_text(json.dumps({"frames": [{"file": "frame_0000.fits", "objects": objects}]}))
     boxed = open_boxed(f"simulated:{night}", read_frame=read_fits)
@@ -432,6 +433,7 @@ def test_simulated_objects_have_classes_and_magnitudes(night: Path) -> None:
     (field,) = boxed
     assert field.classes.tolist() == [1, 0]
     assert field.boxes.tolist() == [[5, 5, 50, 60], [0, 5, 20, 30]]
+    assert field.ignore.tolist() == [[60, 60, 100, 100]]
     assert field.magnitudes is not None
     assert_array_equal(field.magnitudes, [np.nan, 14.5])
 

@@ -97,6 +97,19 @@ def test_hot_pixels_are_as_many_as_told_and_stand_out() -> None:
     assert 350 < hot < 560
 
 
+def test_bad_pixels_stay_where_they_are_on_a_sensor() -> None:
+    scope = clean(MONO, hot_per_megapixel=3000)
+    first, second = (
+        expose(blank(scope, 21.5, 200), scope, 1, np.random.default_rng(i), sensor=np.random.default_rng(9))
+        for i in range(2)
+    )
+    hot = [raw > np.median(raw) + 30 * 1.48 * np.median(np.abs(raw - np.median(raw))) for raw in (first, second)]
+    assert hot[0].sum() > 20
+    assert (hot[0] & hot[1]).sum() > 0.95 * hot[0].sum()
+    elsewhere = expose(blank(scope, 21.5, 200), scope, 1, np.random.default_rng(0), sensor=np.random.default_rng(8))
+    assert (hot[0] & (elsewhere > elsewhere[hot[0]].max())).sum() == 0
+
+
 def test_grey_is_as_soft_as_a_view() -> None:
     """A point goes the real road, at the four places of a block; the mean of the four is what is predicted."""
     scope = clean(SEESTAR)

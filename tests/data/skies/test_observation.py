@@ -267,3 +267,30 @@ def test_other_magnitudes_are_refused(text: str) -> None:
 def test_other_objects_are_refused() -> None:
     with pytest.raises(InputError, match="'stars'"):
         asked_labels("stars")
+
+
+def test_what_the_border_cuts_or_a_star_outshines_is_unclear() -> None:
+    """One bright galaxy: in the open, mostly beyond the border, and under a star that is brighter by far."""
+    night = dataclasses.replace(observed(), drift=(0.0, 0.0), turn_per_s=0.0)
+    thing = dataclasses.replace(night.objects[0], label="galaxy", magnitude=9.0, radius_arcsec=20.0, x=0.0, y=0.0)
+    nowhere = Stars(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 3), np.float32))
+    star = Stars(np.zeros((1, 2)), np.array([3.0]), np.ones((1, 3), np.float32))
+    edge = night.telescope.width / 2 * night.telescope.pixel_scale
+
+    def unclear(stars: Stars, x: float) -> bool:
+        placed = dataclasses.replace(night, stars=stars, objects=(dataclasses.replace(thing, x=x),))
+        (known,) = (t for t in placed.exposure(0)[1] if t.label == "galaxy")
+        assert known.box is not None
+        return known.unclear
+
+    assert not unclear(nowhere, 0.0)
+    assert unclear(nowhere, edge + 8.0)
+    assert unclear(star, 0.0)
+
+
+def test_bad_pixels_are_those_of_the_sensor_in_every_exposure() -> None:
+    night = observed("refractor-asi1600mm", hot_per_megapixel=2000)
+    pixels = [night.exposure(index)[0].pixels.astype(float) for index in range(2)]
+    top = np.quantile(pixels[0], 0.999)
+    both = ((pixels[0] > top) & (pixels[1] > top)).sum()
+    assert both > 0.5 * (pixels[0] > top).sum()
