@@ -1,6 +1,7 @@
 """Composed fields as a boxed set: what a detector is judged on where exact boxes are wanted.
 
-The galaxies are those of a set's test pictures, and simulated ones, on simulated skies of all telescopes.
+The galaxies are those of a set's test pictures, and simulated ones, on simulated skies of the telescopes that come
+with the package.
 """
 
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from edgegal.data.boxed.boxed_set import BoxedSet, Truth
 from edgegal.data.mixture import Ingredients, mixed_fields
 from edgegal.data.pictures import PictureSet
-from edgegal.data.skies.telescopes import telescope, telescope_names
+from edgegal.data.skies.telescopes import bundled_telescopes
 from edgegal.data.stores import ArrayStore
 from edgegal.errors import InputError
 from edgegal.labels import SCHEMES
@@ -43,9 +44,8 @@ def composed_set(name: str, pictures: PictureSet, count: int = COMPOSED, stretch
     """
     if count < 1:
         raise InputError(f"{name}: {count} fields are none", "give a number from 1 on, as composed:NAME,300")
-    galaxies = Ingredients.of(
-        [pictures.subset("test", labelled=False)], [telescope(n) for n in telescope_names()], (), _SEED
-    )
+    # The same fields everywhere, whatever telescopes somebody has added.
+    galaxies = Ingredients.of([pictures.subset("test", labelled=False)], bundled_telescopes(), (), _SEED)
     # Whole cutouts are a set of their own.
     fields = mixed_fields(count, _SEED, _SIZE, stretch, replace(galaxies, cutouts=()))
     truths = [

@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
-__all__ = ["FOLDER_VARIABLE", "Telescope", "read_telescope", "telescope", "telescope_names"]
+__all__ = ["FOLDER_VARIABLE", "Telescope", "bundled_telescopes", "read_telescope", "telescope", "telescope_names"]
 
 FOLDER_VARIABLE = "EDGEGAL_TELESCOPES"
 """Environment variable that names a folder of further profiles."""
@@ -120,6 +120,11 @@ def _own() -> dict[str, Path]:
 def telescope_names() -> list[str]:
     """Names of all profiles, those of `FOLDER_VARIABLE` included, sorted."""
     return sorted({*_bundled(), *_own()})
+
+
+def bundled_telescopes() -> list[Telescope]:
+    """The profiles that the package brings, by name, whatever `FOLDER_VARIABLE` names."""
+    return [read_telescope(path) for _, path in sorted(_bundled().items())]
 
 
 def telescope(name: str) -> Telescope:

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from edgegal.data.skies.telescopes import FOLDER_VARIABLE, Telescope, read_telescope, telescope, telescope_names
+from edgegal.data.skies.telescopes import (
+    FOLDER_VARIABLE,
+    Telescope,
+    bundled_telescopes,
+    read_telescope,
+    telescope,
+    telescope_names,
+)
 from edgegal.errors import InputError
 
 pytestmark = pytest.mark.host
@@ -129,3 +136,13 @@ def test_units_are_of_16_bits_where_files_are(own: Path) -> None:
     assert scope.unit == 1
     assert scope.model_copy(update={"left_shifted": True}).unit == 16
     assert isinstance(scope, Telescope)
+
+
+def test_what_the_package_brings_does_not_hang_on_somebodys_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(SMALL)
+    (tmp_path / "dwarf-3.toml").write_text(SMALL)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    assert "mine" in telescope_names()
+    assert {t.name for t in bundled_telescopes()} == SHIPPED
