@@ -82,7 +82,7 @@ def compare(
         0.03, "--worst-class-drop", help="Largest loss of any class's recall (detectors: AP at IoU .5) that passes."
     ),
     bootstrap: int = typer.Option(1000, "--bootstrap", min=100, help="Resamples of the bootstraps."),
-    seed: int = typer.Option(0, "--seed", help="Seed of the bootstraps."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the bootstraps."),
     record: bool = typer.Option(False, "--record", help="Write the figures into the bundle's manifest."),
     per_layer: bool = typer.Option(
         False, "--per-layer", help="Show the layers that integer files lose most in, and which to keep in float."

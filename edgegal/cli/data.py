@@ -314,25 +314,33 @@ def simulate(
     ),
     frames: int = typer.Option(8, "--frames", min=1, help="Exposures."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the field and the noise."),
-    objects: str = typer.Option("galaxies", "--objects", help="With --telescope: galaxies, or celestial for all."),
-    magnitudes: str = typer.Option("9-16", "--magnitudes", help="With --telescope: of the galaxies, LOW-HIGH."),
-    galaxies: int = typer.Option(20, "--galaxies", min=0, help="With --telescope: how many."),
+    objects: str = typer.Option(None, "--objects", help="With --telescope: galaxies, or celestial for all."),
+    magnitudes: str = typer.Option(
+        None, "--magnitudes", help="With --telescope: of the galaxies, LOW-HIGH; 9-16 otherwise."
+    ),
+    galaxies: int = typer.Option(None, "--galaxies", min=0, help="With --telescope: how many; 20 otherwise."),
 ) -> None:
     """A simulated night: FITS frames with headers, and the true boxes in truth.json.
 
     With a telescope these are what its camera writes; without, display-sized colour frames.
     """
     from edgegal.data.simulation import magnitude_range, write_night, write_observation
+    from edgegal.errors import InputError
     from edgegal.sky import Night
 
     if not telescope:
+        asked = {"--objects": objects, "--magnitudes": magnitudes, "--galaxies": galaxies}
+        alone = [option for option, value in asked.items() if value is not None]
+        if alone:
+            raise InputError(f"{alone[0]} is for a telescope's night", "name one with --telescope, or leave it out")
         typer.echo(str(write_night(Night(seed=seed, frames=frames), out)))
         return
     from edgegal.data.skies.observation import asked_labels, draw_observation
     from edgegal.data.skies.telescopes import telescope as profile
 
-    scope, labels, between = profile(telescope), asked_labels(objects), magnitude_range(magnitudes)
-    typer.echo(str(write_observation(draw_observation(scope, seed, labels, galaxies, between), frames, out)))
+    scope, labels = profile(telescope), asked_labels(objects or "galaxies")
+    between, count = magnitude_range(magnitudes or "9-16"), 20 if galaxies is None else galaxies
+    typer.echo(str(write_observation(draw_observation(scope, seed, labels, count, between), frames, out)))
 
 
 @app.command()

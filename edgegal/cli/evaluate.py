@@ -48,6 +48,9 @@ def evaluate(
     class_map: list[str] = typer.Option(
         [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
     ),
+    unannotated_empty: bool = typer.Option(
+        False, "--unannotated-empty", help="Nothing is on pictures without an annotation; else they are left out."
+    ),
     beside: bool = typer.Option(False, "--classical/--networks", help="sep and its star-galaxy cut beside them."),
     false_alarms: int = typer.Option(
         0, "--false-alarms", min=0, help="Frames without galaxies to show of each kind of distractor."
@@ -95,7 +98,9 @@ def evaluate(
     contestants = [network(name, d, threads, merge.value) for name, d in detectors.items()]
     contestants += [classical(stretch)] if beside else []
     document: dict[str, Any] = {"machine": asdict(this_machine()), "seed": seed, "sets": []}
-    for number, (name, fields) in enumerate(_opened(data, labels, stretch, class_map, split.value, smallest)):
+    for number, (name, fields) in enumerate(
+        _opened(data, labels, stretch, class_map, split.value, smallest, unannotated_empty)
+    ):
         typer.echo(f"{name}: {len(fields)} pictures", err=True)
         rows = side_by_side({c.name: c for c in contestants}, fields, seed)
         where = f"{name}, split {split.value}"
@@ -131,7 +136,13 @@ def _same(values: Sequence[_T], what: str) -> _T:
 
 
 def _opened(
-    names: list[str], labels: tuple[str, ...], stretch: "Stretch", class_map: list[str], split: str, smallest: float
+    names: list[str],
+    labels: tuple[str, ...],
+    stretch: "Stretch",
+    class_map: list[str],
+    split: str,
+    smallest: float,
+    unannotated_empty: bool,
 ) -> "Iterator[tuple[str, list[Field]]]":
     from edgegal.data.boxed.names import is_boxed, parse_class_map
     from edgegal.data.boxed.registry import open_all
@@ -142,7 +153,7 @@ def _opened(
     for name in names:
         if not is_boxed(name):
             raise InputError(f"{name!r} is no set with boxes", f"for the galaxies of a set of cutouts: cutouts:{name}")
-    for boxed in open_all(names, parse_class_map(class_map), labels, stretch, read_fits):
+    for boxed in open_all(names, parse_class_map(class_map), labels, stretch, read_fits, unannotated_empty):
         part = boxed.subset(None if split == "all" else split)
         if not len(part):
             raise InputError(f"{boxed.name} has no pictures in its {split} split", "choose another with --split")

@@ -119,7 +119,7 @@ def filters(
     rate: float = typer.Option(6.0, "--rate", help="Mean change of a pixel a step, in counts of 0-255."),
     jitter: int = typer.Option(2, "--jitter", min=0, help="Pixels of shift before each step; 0 for none."),
     blur: float = typer.Option(0.4, "--blur", min=0, help="Blur after each step in pixels; 0 for none."),
-    seed: int = typer.Option(0, "--seed", help="Seed of the noise that the ascent starts from."),
+    seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of the noise that the ascent starts from."),
     as_json: bool = _JSON,
 ) -> None:
     """What the first filters of a layer look for: pictures that excite them, by gradient ascent from noise."""

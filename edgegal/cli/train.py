@@ -11,7 +11,7 @@ app = typer.Typer(
 )
 
 _OUT = typer.Option(..., "--out", help="Folder for model.keras, model.json and history.csv.")
-_SEED = typer.Option(0, "--seed", help="Seed of initialisation, order and augmentation.")
+_SEED = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
 
@@ -73,7 +73,7 @@ def detector(
     from edgegal.errors import InputError
     from edgegal.labels import scheme as scheme_named
     from edgegal.models.artefact import load_trained
-    from edgegal.training.detector import DetectorSettings, train_detector
+    from edgegal.training.detector import DetectorSettings, check_start, train_detector
 
     if loss not in ("focal", "hard-negative"):
         raise InputError(f"no loss {loss!r}", "use one of: focal, hard-negative")
@@ -104,7 +104,10 @@ def detector(
         unannotated_empty=unannotated_empty,
     )
     cutouts = [open_dataset(n) for n in data if not is_boxed(n)]
-    begin = load_trained(start)[0] if start else None
+    begin = None
+    if start:
+        begin, description = load_trained(start)
+        check_start(settings, description)
     with resuming(out) as state:
         trained = train_detector(cutouts, fields, settings, telescopes, frames, target, begin, state=state)
     finish(trained, out, as_json)

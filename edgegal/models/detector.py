@@ -243,14 +243,18 @@ def _check(
 ) -> None:
     if size % kind.multiple or size < _SMALLEST_SIZE:
         raise InputError(
-            f"{kind.name} takes a size that is a multiple of {kind.multiple} and at least {_SMALLEST_SIZE}, not {size}"
+            f"{kind.name} takes a size that is a multiple of {kind.multiple} and at least {_SMALLEST_SIZE}, not {size}",
+            f"give {max(1, round(size / kind.multiple)) * kind.multiple}, or another multiple",
         )
     if alpha is not None and (kind.alpha is None or alpha <= 0):
         raise InputError(f"{kind.name} cannot have a width multiplier of {alpha}", "leave alpha out")
     if depth is not None and (kind.depth is None or depth < 1):
         raise InputError(f"{kind.name} cannot have a depth of {depth}", "leave depth out")
     if classes < 1:
-        raise InputError(f"a detector tells at least one class, not {classes}")
+        raise InputError(f"a detector tells at least one class, not {classes}", "give 1 or more")
     strides = tuple(level.stride for level in anchors.levels)
     if strides != kind.strides:
-        raise InputError(f"{kind.name} has maps of strides {kind.strides}, the anchors are for {strides}")
+        raise InputError(
+            f"{kind.name} has maps of strides {kind.strides}, the anchors are for {strides}",
+            f"give anchors once for each of {', '.join(map(str, kind.strides))}",
+        )

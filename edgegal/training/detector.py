@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgegal import anchors
 from edgegal.anchors import AnchorSpec
-from edgegal.bundle.manifest import DetectorDescription
+from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
 from edgegal.data import PictureSet
 from edgegal.data.boxed.boxed_set import BoxedSet
 from edgegal.data.fields import Field
@@ -32,7 +32,7 @@ from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
 from edgegal.training.threshold import best_threshold, detect_fields
 
-__all__ = ["DetectorSettings", "FieldBatches", "begun", "fit_detector", "train_detector"]
+__all__ = ["DetectorSettings", "FieldBatches", "begun", "check_start", "fit_detector", "train_detector"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -265,9 +265,9 @@ def train_detector(
     ------
     InputError
         The weights of `start` do not fit, a set of `frames` has other labels, `scheme` is not of what a detector
-        tells, or a telescope's sensor is smaller than the network's input.
+        tells, nothing there is shows its classes, or a telescope's sensor is smaller than the network's input.
     """
-    _check(settings, scheme, telescopes)
+    _check(settings, scheme, telescopes, frames)
     keras.utils.set_random_seed(settings.seed)
     model = begun(settings, len(scheme.labels), start)
     composed = {}
@@ -281,6 +281,9 @@ def train_detector(
             scheme.labels,
         )
         ingredients = replace(ingredients, hard=True)
+        if cutouts and not ingredients.isolated:
+            names = ", ".join(s.name for s in cutouts)
+            _LOG.warning("no galaxy stands out in the %s pictures of %s: all galaxies are simulated", split, names)
         _LOG.info("%s: %d real galaxies for %d fields", split, len(ingredients.isolated), count)
         composed[split] = mixed_fields(count, seed, settings.size, stretch, ingredients, _processes(count))
     history = fit_detector(model, composed["train"], composed["val"], settings, len(scheme.labels), callbacks, state)
@@ -302,9 +305,16 @@ def train_detector(
     return model, description.model_copy(update={"score_threshold": threshold}), history
 
 
-def _check(settings: DetectorSettings, scheme: LabelScheme, telescopes: Sequence[Telescope]) -> None:
+def _check(
+    settings: DetectorSettings, scheme: LabelScheme, telescopes: Sequence[Telescope], frames: Sequence[BoxedSet]
+) -> None:
     if scheme.name not in _SCHEMES:
         raise InputError(f"a detector does not tell {scheme.name!r}", f"use one of: {', '.join(_SCHEMES)}")
+    if len(scheme.labels) > 1 and not telescopes and not frames:
+        raise InputError(
+            f"nothing shows a detector {', '.join(scheme.labels[1:])}",
+            "simulate exposures with --telescope all, or give annotated frames",
+        )
     small = [t.name for t in telescopes if min(t.width, t.height) < settings.size]
     if small:
         raise InputError(
@@ -323,6 +333,15 @@ def model_name(settings: DetectorSettings) -> str:
     alpha = settings.alpha or detector_architecture(settings.architecture).alpha
     parts = [settings.architecture, *([f"alpha {alpha}"] if alpha else []), *(["mono"] if settings.mono else [])]
     return ", ".join(parts)
+
+
+def check_start(settings: DetectorSettings, start: DetectorDescription | ClassifierDescription) -> None:
+    """`InputError` unless what a network to go on from says of boxes means the same with `settings`."""
+    if isinstance(start, DetectorDescription) and start.anchors != settings.anchors:
+        raise InputError(
+            "the network to go on from has other anchors, and its boxes are told from them",
+            "give the same --anchor options as it was trained with",
+        )
 
 
 def begun(settings: DetectorSettings, classes: int, start: Any) -> Any:

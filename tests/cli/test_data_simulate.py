@@ -63,6 +63,9 @@ def test_simulate_takes_a_telescope_of_ones_own(profile: Path, tmp_path: Path) -
         (("--telescope", "hubble"), "no telescope 'hubble'"),
         (("--telescope", "seestar-s50", "--objects", "comets"), "'comets'"),
         (("--telescope", "seestar-s50", "--magnitudes", "16-9"), "no range"),
+        (("--objects", "celestial"), "--objects is for a telescope's night"),
+        (("--magnitudes", "9-12"), "--magnitudes is for a telescope's night"),
+        (("--galaxies", "0"), "--galaxies is for a telescope's night"),
     ],
 )
 def test_simulate_refuses(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`edgegal evaluate`, and `edgegal compare` on pictures with boxes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,18 @@ def test_the_table_names_detectors_and_figures(frames: str, capsys: pytest.Captu
     assert "fp32" in said
 
 
+def test_frames_without_an_annotation_are_judged_as_empty_when_told(
+    frames: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "frames"
+    shutil.copytree(frames.removeprefix("voc:"), folder)
+    cv2.imwrite(str(folder / "bare.png"), np.full((320, 320, 3), 8, np.uint8))
+    words = ("evaluate", "--data", f"voc:{folder}", "--split", "all")
+    for option, pictures in (((), 8), (("--unannotated-empty",), 9)):
+        assert called(*words, *option) == 0
+        assert f": {pictures} pictures" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -76,6 +89,8 @@ def test_the_table_names_detectors_and_figures(frames: str, capsys: pytest.Captu
         (["evaluate", "--data", "gz2_kaggle_5class"], "is no set with boxes"),
         (["evaluate", "four-classes", "--false-alarms", "1"], "detector"),
         (["evaluate", "galaxies", "galaxies", "--false-alarms", "1"], "galaxies is named twice"),
+        (["evaluate", "--false-alarms", "1", "--class-map", "a=galaxy"], "--class-map is for sets of pictures"),
+        (["evaluate", "--false-alarms", "1", "--unannotated-empty"], "--unannotated-empty is for sets of pictures"),
         (["compare", "four-classes", "--data", "voc:somewhere"], "has no detector to compare on"),
     ],
 )

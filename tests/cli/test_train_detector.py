@@ -11,6 +11,7 @@ pytestmark = pytest.mark.host
 
 pytest.importorskip("keras", reason="training needs the host environment")
 
+from edgegal import zoo  # noqa: E402
 from edgegal.cli import main  # noqa: E402
 from edgegal.cli.training import anchors_asked  # noqa: E402
 from edgegal.data.boxed.annotations import Annotation  # noqa: E402
@@ -87,6 +88,10 @@ def test_classes_that_the_detector_lacks_are_refused(
         ("--scheme", "h4"),
         ("--telescope", "all"),
         ("--size", "100"),
+        ("--seed", "-1"),
+        ("--class-map", "a=galaxy"),
+        ("--unannotated-empty",),
+        ("--scheme", "celestial"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_work(
@@ -118,6 +123,20 @@ def test_a_detector_goes_on_from_trained_weights() -> None:
         np.testing.assert_array_equal(one, two)
     with pytest.raises(InputError, match="cannot go on from that network"):
         begun(settings, 2, first)
+
+
+def test_other_anchors_than_a_network_was_trained_with_are_refused() -> None:
+    """As many of them as it has would be taken, and every box be another."""
+    from edgegal.training.detector import DetectorSettings, check_start
+
+    words = ["8:15,22", "16:34,52", "32:78,118", "64:165,220"]
+    other = DetectorSettings(anchor_spec=anchors_asked(words, "ssdlite-mobilenet-v2", 256))
+    description = zoo.resolve(zoo.DEFAULT).manifest.detector
+    assert description is not None
+    assert description.anchors == ANCHORS
+    check_start(DetectorSettings(), description)
+    with pytest.raises(InputError, match="other anchors"):
+        check_start(other, description)
 
 
 def _begun(**choices: Any) -> Any:

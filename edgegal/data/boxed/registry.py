@@ -11,7 +11,7 @@ from edgegal.data.boxed.voc import read_voc
 from edgegal.data.boxed.yolo import read_yolo
 from edgegal.data.registry import open_dataset
 from edgegal.data.splits import Shares, read_split
-from edgegal.errors import DatasetError
+from edgegal.errors import DatasetError, InputError
 from edgegal.preprocess import Stretch
 
 __all__ = ["is_boxed", "open_all", "open_boxed", "parse_class_map"]
@@ -79,11 +79,16 @@ def open_all(
     ------
     DatasetError
         As there; or an entry of the map is of no class of any set.
+    InputError
+        There are no sets, and something was said of how to read them.
     """
+    if not names and (class_map or unannotated_empty):
+        option = "--class-map" if class_map else "--unannotated-empty"
+        raise InputError(f"{option} is for sets of pictures with boxes, and none is named", "leave it out")
     sets = [open_boxed(n, unannotated_empty=unannotated_empty, stretch=stretch, read_frame=read_frame) for n in names]
     known = {label for one in sets for label in one.labels} | {EVERY_OTHER}
     strange = [name for name in class_map if name not in known]
-    if strange and sets:
+    if strange:
         raise DatasetError(
             f"no set has a class {strange[0]!r} to map", f"they have: {', '.join(sorted(known - {EVERY_OTHER}))}"
         )
