@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgegal.errors import BundleError, InputError
 from edgegal.inference import (
     ALWAYS_ANSWER,
     Abstention,
+    Detector,
     decode_outputs,
     galaxy_crops,
     open_classifier,
@@ -319,6 +321,22 @@ def test_a_bundle_finds_and_names_galaxies_on_a_frame_of_any_size(bundle):
 
 def _of_one_class(n):
     return np.ones(n, np.float32), np.zeros(n, np.int32)
+
+
+def test_what_is_no_galaxy_is_not_among_the_galaxies(bundle, monkeypatch):
+    """A detector of two classes: bright cells are galaxies, or nebulae."""
+    view = np.zeros((TILE, TILE, 3), np.uint8)
+    view[:16, :16] = view[32:48, 32:48] = 255
+    two = replace(open_detector(bundle), stage=detector_stage().model_copy(update={"labels": ("nebula", "galaxy")}))
+
+    def raw(self, tile):
+        scores = np.zeros((1, CELLS, 2), np.float32)
+        scores[0, 0, 0], scores[0, 10, 1] = 0.9, 0.8
+        return {"boxes": np.zeros((1, CELLS, 4), np.float32), "scores": scores}
+
+    monkeypatch.setattr(Detector, "raw", raw)
+    assert two.detect(view).classes.tolist() == [0, 1]
+    assert_allclose(two.galaxies(view).boxes, [[32, 32, 48, 48]], atol=1e-3)
 
 
 def test_nothing_to_classify_is_no_probabilities(bundle):

@@ -57,6 +57,12 @@ def test_both_networks_are_there_in_every_format_and_precision(shipped):
     assert set(shipped.manifest.stages) == {"detector", "classifier"}
 
 
+def test_the_quantised_detector_stays_under_its_size(shipped):
+    sizes = {v.format: v.size for v in shipped.manifest.stages["detector"].variants if v.precision == "int8"}
+    assert len(sizes) == 3
+    assert max(sizes.values()) <= 1_200_000
+
+
 def test_both_networks_together_stay_under_two_megabytes_in_int8(shipped):
     for file_format in ("tflite", "onnx", "openvino"):
         sizes = [

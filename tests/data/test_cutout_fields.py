@@ -1,14 +1,18 @@
 """Fields of whole cutouts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sep", reason="boxes of cutouts need sep: the training environment")
 
+from edgegal.data import mixture
 from edgegal.data.boxes import segment_cutout
 from edgegal.data.cutout_fields import BoxedCutout, boxed_cutout, cutout_field
-from edgegal.data.fields import isolate
+from edgegal.data.fields import Field, faint_field, isolate
 from edgegal.data.mixture import Ingredients, halved, mixed_fields
+from edgegal.data.skies.distractors import PLATE
 from edgegal.detections import iou_matrix
 from edgegal.preprocess import Stretch
 
@@ -77,7 +81,7 @@ def test_what_the_border_cuts_counts_neither_way() -> None:
     for seed in range(80):
         scene = cutout_field(96, [corner], np.random.default_rng(seed))
         sides = scene.boxes[:, 2:] - scene.boxes[:, :2]
-        assert (sides.max(axis=1, initial=10) >= 10).all()
+        assert (sides.max(axis=1, initial=12) >= 12).all()
         ignored += len(scene.ignore)
         for box in np.concatenate([scene.boxes, scene.ignore]):
             x0, y0, x1, y1 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
@@ -91,7 +95,7 @@ def test_halving_a_field_halves_its_boxes_and_drops_the_smallest() -> None:
         half = halved(scene)
         assert half.picture.shape == (64, 64, 3)
         assert len(half.boxes) + len(half.ignore) == len(scene.boxes) + len(scene.ignore)
-        assert ((half.boxes[:, 2:] - half.boxes[:, :2]).max(axis=1, initial=0) >= 10).all()
+        assert ((half.boxes[:, 2:] - half.boxes[:, :2]).max(axis=1, initial=0) >= 12).all()
     assert sum(len(f.boxes) for f in fields) > 30
 
 
@@ -112,6 +116,26 @@ def test_hard_fields_are_only_among_those_that_ask_for_them() -> None:
     empty = [sum(not len(f.boxes) + len(f.ignore) for f in fields) for fields in (plain, mixed)]
     assert empty[1] > empty[0]
     assert any(not np.array_equal(a.picture, b.picture) for a, b in zip(plain, mixed, strict=True))
+
+
+def test_plates_and_faint_galaxies_are_among_the_hard_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def bare(size: int, stretch: Stretch, rng: np.random.Generator, kinds: Sequence[str]) -> Field:
+        shown.append("plate" if kinds == (PLATE,) else "other")
+        assert "nebula" not in kinds
+        return faint_field(size, stretch, rng)
+
+    def faint(size: int, stretch: Stretch, rng: np.random.Generator) -> Field:
+        shown.append("faint")
+        return faint_field(size, stretch, rng)
+
+    monkeypatch.setattr(mixture, "bare_field", bare)
+    monkeypatch.setattr(mixture, "faint_field", faint)
+    # Nebulae are asked for, so none may stand unboxed in a field of nothing.
+    mixed_fields(80, 11, 64, Stretch(), Ingredients(labels=("galaxy", "nebula"), hard=True))
+    assert {"plate", "other", "faint"} == set(shown)
+    assert shown.count("plate") < shown.count("other")
 
 
 def test_pairs_are_shown_where_there_are_galaxies_to_pair() -> None:

@@ -19,7 +19,7 @@ from edgegal.data.mixture import Ingredients  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
 from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
-from edgegal.models.detector import ANCHORS, build_detector  # noqa: E402
+from edgegal.models.detector import ANCHORS, DETECTORS, build_detector  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.training import classifier, detector, losses  # noqa: E402
 from edgegal.training.matching import PUBLISHED_MATCHING, SMALL_GALAXY_MATCHING  # noqa: E402
@@ -110,6 +110,37 @@ def test_a_detector_learns_one_field() -> None:
     model.compile(keras.optimizers.Adam(2e-3), loss={"boxes": losses.box_loss, "scores": losses.focal_loss})
     history = model.fit(held, epochs=12, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "alpha", "gamma"),
+    [
+        ("ssdlite-mobilenet-v2", 0.75, 2.0),
+        ("ssd-mobilenet-v2-fpnlite", 0.25, 2.0),
+        ("efficientdet-lite0", 0.25, 1.5),
+    ],
+)
+def test_scores_are_taught_by_the_loss_of_the_recipe(architecture: str, alpha: float, gamma: float) -> None:
+    loss = detector.DetectorSettings(architecture).score_loss
+    assert isinstance(loss, losses.FocalLoss)
+    config = loss.get_config()
+    assert (config["alpha"], config["gamma"]) == (alpha, gamma)
+    hard = detector.DetectorSettings(architecture, loss="hard-negative").score_loss
+    assert isinstance(hard, losses.HardNegativeLoss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", DETECTORS)
+def test_every_architecture_is_trained_by_a_step(architecture: str) -> None:
+    kind = DETECTORS[architecture]
+    size = -(-64 // kind.multiple) * kind.multiple
+    fields = [f for f in compose_fields(20, 0, size, Stretch()) if len(f.boxes)][:2]
+    settings = detector.DetectorSettings(architecture, size=size, epochs=1, batch=2)
+    model = build_detector(architecture, size=size)
+    before = model.get_weights()
+    log = detector.fit_detector(model, fields, fields, settings)
+    assert np.isfinite(log["loss"]).all()
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
@@ -230,7 +261,7 @@ def test_one_step_on_jax(tmp_path: Path) -> None:
 import numpy as np
 from edgegal.data.fields import compose_fields
 from edgegal.models.classifier import separable_network
-from edgegal.models.detector import ANCHORS, build_detector
+from edgegal.models.detector import ANCHORS, DETECTORS, build_detector
 from edgegal.preprocess import Stretch
 from edgegal.training.classifier import ClassifierSettings, fit_classifier, predict
 from edgegal.training.detector import DetectorSettings, fit_detector

@@ -102,3 +102,28 @@ def test_a_black_cutout_is_no_stamp() -> None:
     assert stamp_from_cutout(IsolatedGalaxy(np.zeros((32, 32, 3), np.uint8), (8.0, 8.0, 24.0, 24.0))) is None
     with pytest.raises(ValueError, match="needs light"):
         Stamp.of(np.zeros((8, 8, 3), np.float32))
+
+
+def peaks(stamp: Stamp) -> int:
+    """Maxima of the light as seeing shows it, of a fifth of the highest at least."""
+    seen = cv2.GaussianBlur(stamp.light[..., 1], (0, 0), 3.5)
+    highest = cv2.dilate(seen, np.ones((15, 15), np.uint8))
+    tops = ((seen == highest) & (seen > 0.2 * seen.max())).astype(np.uint8)
+    # Of a symmetric galaxy the middle pixels are alike.
+    return cv2.connectedComponents(tops)[0] - 1
+
+
+def lumpiness(stamp: Stamp) -> float:
+    """Light that is nowhere in a smooth one: what a blur takes away, outside the core, over the light there."""
+    green = cv2.GaussianBlur(stamp.light[..., 1], (0, 0), 1.5)
+    y, x = np.indices(green.shape) - np.array(green.shape)[:, None, None] / 2 + 0.5
+    radius = np.hypot(x, y) / stamp.half_light_px
+    ring = (radius > 0.7) & (radius < 1.5)
+    return float(np.abs(green - cv2.GaussianBlur(green, (0, 0), 4))[ring].sum() / green[ring].sum())
+
+
+def test_mergers_have_two_nuclei_and_spirals_have_arms() -> None:
+    by_kind = {kind: [s for s in STAMPS if GALAXY_KINDS[s.kind] == kind] for kind in GALAXY_KINDS}
+    assert max(map(peaks, by_kind["round"] + by_kind["in-between"] + by_kind["cigar"])) == 1
+    assert np.mean([peaks(s) > 1 for s in by_kind["merger"]]) >= 0.8
+    assert np.median([lumpiness(s) for s in by_kind["spiral"]]) > 2 * max(map(lumpiness, by_kind["round"]))
