@@ -32,6 +32,11 @@ KINDS = ("round", "in-between", "cigar", "edge-on", "spiral")
 Array = NDArray[np.float32]
 
 _BOX_SIGMA = 2.0
+"""What galaxies are drawn and placed by: sigmas of one channel."""
+
+_TRUE_SIGMA = 3 / 3**0.5
+"""Where a box ends by the rule of all boxes, 3 sigma in the mean of three channels: in sigmas of one."""
+
 _FIRST_LIGHT = datetime(2026, 3, 21, 21, 0, tzinfo=timezone.utc)
 
 
@@ -231,7 +236,10 @@ class Scene:
     patches: tuple[tuple[Array, int, int], ...]
 
     def boxes_in(self, sigma: float) -> NDArray[np.float32]:
-        """`boxes` as another noise shows them: a deeper picture shows a galaxy larger."""
+        """Boxes of all galaxies by the rule of `edgegal.data.boxes`, in a picture whose channels have a noise `sigma`.
+
+        A deeper picture shows a galaxy larger.
+        """
         height, width = self.light.shape[:2]
         found = [_placed(patch, left, top, sigma) for patch, left, top in self.patches]
         limits = np.array([width, height, width, height], np.float32)
@@ -240,7 +248,7 @@ class Scene:
 
 def _placed(light: Array, left: int, top: int, sigma: float) -> tuple[int, int, int, int]:
     """Box of a galaxy in its scene: of what rises above the noise, or of its brightest pixel where nothing does."""
-    x0, y0, x1, y1 = box_above(light, min(_BOX_SIGMA * sigma, 0.99 * float(light.max()))) or (0, 0, 0, 0)
+    x0, y0, x1, y1 = box_above(light, min(_TRUE_SIGMA * sigma, 0.99 * float(light.max()))) or (0, 0, 0, 0)
     return x0 + left, y0 + top, x1 + left, y1 + top
 
 
