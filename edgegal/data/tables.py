@@ -142,7 +142,10 @@ def read_csv(
         duplicates=tuple(row.get(duplicate_column, "") for row in rows),
         files=files,
         store=_store_beside(path, files),
-        objects=tuple(row["object"] for row in rows) if "object" in columns else (),
+        # A picture of which nobody says what it shows shows something of its own.
+        objects=tuple(row["object"] or own for row, own in zip(rows, _ids(files), strict=True))
+        if "object" in columns
+        else (),
         positions=_positions(rows, columns),
         skipped=tuple(skip for skip in (bad, nameless) if skip.names),
     )

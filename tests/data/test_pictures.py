@@ -326,6 +326,14 @@ def test_many_skips_are_counted_and_some_named() -> None:
     assert str(Skip("lost", tuple("abcdefg"))) == "7 lost: a, b, c, d, e and 2 more"
 
 
+def test_pictures_without_an_object_are_not_all_one(tmp_path: Path) -> None:
+    zipped(tmp_path, {f"{i}.png": coded(RED) for i in range(30)})
+    rows = "".join(f"{i}.png,round,\n" for i in range(30))
+    found = read_csv(table(tmp_path, "file,label,object\n" + rows), "t", GZ2)
+    assert len(set(found.objects)) == 30
+    assert len(set(found.splits)) == 3
+
+
 def test_pictures_of_one_object_share_their_split(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(60)]
     zipped(tmp_path, {name: coded(RED) for name in names})
