@@ -194,6 +194,15 @@ _MAPS: Mapping[tuple[str, str], Mapping[str, str]] = {
         (name, "gz-smooth-featured"): _then(pairs, _H4_TO_FEATURED)
         for name, pairs in (("gz2-5class", _FIVE_TO_H4), ("galaxy6", _SIX_TO_H4), ("gz1-6class", _SIX_CLASSES_TO_H4))
     },
+    # A disk seen face-on is featured, whether it has arms or not.
+    **{
+        (name, "gz-smooth-featured"): {
+            **_then(_then(_SDSS_TO_FIVE, _FIVE_TO_H4), _H4_TO_FEATURED),
+            "disk-face-on-no-spiral": "featured",
+        }
+        for name in ("galaxy10-sdss", "galaxy10-sdss-9")
+    },
+    ("galaxy10-decals", "gz-smooth-featured"): _then(_then(_DECALS_TO_SIX, _SIX_TO_H4), _H4_TO_FEATURED),
     ("h4", "gz-smooth-featured"): _H4_TO_FEATURED,
     ("gz1-disks", "gz-smooth-featured"): {"disk": "featured"},
     ("gz-second-level", "gz-second-level-4"): {label: label for label in _SECOND_LEVEL[1:5]},
@@ -214,7 +223,11 @@ def label_map(source: LabelScheme, target: LabelScheme) -> NDArray[np.int32]:
         return np.arange(len(source.labels), dtype=np.int32)
     pairs = _MAPS.get((source.name, target.name))
     if pairs is None:
-        raise InputError(f"no map from label scheme {source.name!r} to {target.name!r}")
+        reached = [to for of, to in _MAPS if of == source.name]
+        raise InputError(
+            f"no map from label scheme {source.name!r} to {target.name!r}",
+            f"it maps to: {', '.join(reached)}" if reached else f"use {source.name} itself",
+        )
     return np.array(
         [target.index(pairs[label]) if label in pairs else UNLABELLED for label in source.labels],
         dtype=np.int32,

@@ -195,3 +195,21 @@ def test_probabilities_of_other_classes_are_refused(shape):
 
 def test_only_handedness_forbids_mirroring():
     assert {name for name, s in SCHEMES.items() if not s.mirror_safe} == {"gz1-6class"}
+
+
+@pytest.mark.parametrize("name", ["galaxy10-sdss", "galaxy10-sdss-9", "galaxy10-decals"])
+def test_galaxy10_answers_the_first_question_of_galaxy_zoo(name: str) -> None:
+    table = label_map(scheme(name), scheme("gz-smooth-featured"))
+    for label, answer in zip(scheme(name).labels, table, strict=True):
+        if "spiral" in label or "edge-on" in label:
+            assert answer == 1
+        elif "smooth" in label:
+            assert answer == 0
+        else:
+            assert answer == UNLABELLED
+
+
+def test_where_there_is_no_map_those_that_there_are_are_named() -> None:
+    with pytest.raises(InputError) as error:
+        label_map(scheme("gz1-6class"), scheme("hubble3"))
+    assert error.value.mend == "it maps to: h4, gz-smooth-featured"
