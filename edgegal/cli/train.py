@@ -174,9 +174,11 @@ def classifier(
         seed=seed,
     )
     taught_by = teachers(teacher, target)
-    begin = load_trained(start)[0] if start else None
+    begin, description = load_trained(start) if start else (None, None)
+    scale = crop_scale or CROP_SCALE
+    theirs = description.labels if description else None
     with resuming(out) as state:
-        trained = train_classifier(sets, target, settings, taught_by, begin, crop_scale or CROP_SCALE, state=state)
+        trained = train_classifier(sets, target, settings, taught_by, begin, scale, state=state, start_labels=theirs)
     finish(trained, out, as_json)
 
 

@@ -272,6 +272,7 @@ def train_classifier(
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
     state: Path | None = None,
+    start_labels: Sequence[str] | None = None,
 ) -> tuple[Any, ClassifierDescription, dict[str, list[float]]]:
     """Train a classifier on the training splits and calibrate it on the validation splits.
 
@@ -298,6 +299,9 @@ def train_classifier(
         Further Keras callbacks.
     state
         Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
+    start_labels
+        Classes of `start`, in order; those of `scheme` when None. The layer that tells classes is learned anew where
+        they are others.
 
     Returns
     -------
@@ -309,17 +313,18 @@ def train_classifier(
     DatasetError
         A set has no training or validation pictures with labels, or no picture may be of some class.
     InputError
-        No such architecture, or labels of a set say nothing about `scheme`.
+        No such architecture, labels of a set say nothing about `scheme`, or what is asked for needs a network to go on
+        from, of the same classes, or teachers.
     """
+    same_classes = start is not None and tuple(start_labels or scheme.labels) == scheme.labels
+    _check(settings, bool(teachers), start is not None, same_classes)
     settings = replace(settings, augmentation=settings.augmentation.for_scheme(scheme.mirror_safe))
     network = settings.network
     size = settings.size or network.size
     keras.utils.set_random_seed(settings.seed)
     model = network.build(len(scheme.labels), size)
     if start is not None:
-        _take_weights(model, start)
-    elif settings.keep:
-        raise InputError("there is no starting network to keep a share of", "name it with --start")
+        _take_weights(model, start, same_classes)
     first = model.get_weights()
     data = without_leaks(data, data)
     margin = settings.augmentation.margin
@@ -359,19 +364,32 @@ def train_classifier(
     return model, description, history
 
 
-def _take_weights(model: Any, start: Any) -> None:
+def _check(settings: ClassifierSettings, taught: bool, started: bool, same_classes: bool) -> None:
+    """Refuse what would be ignored, or would give a network that was never trained."""
+    if settings.even and not taught:
+        raise InputError("there are no teachers whose opinions could be evened out", "name one with --teacher")
+    for asked, what in ((not settings.epochs, "adjust without training"), (settings.keep, "keep a share of")):
+        if asked and not started:
+            raise InputError(f"there is no starting network to {what}", "name it with --start")
+        if asked and not same_classes:
+            raise InputError(
+                f"the network to start from has other classes: there is nothing to {what}",
+                "start from one of the same classes, or train for --epochs without --keep",
+            )
+
+
+def _take_weights(model: Any, start: Any, same_classes: bool) -> None:
     """Give `model` the weights of `start`; the last layer stays as it is where the classes are others."""
     for layer in model.layers:
-        if not layer.weights:
+        if not layer.weights or (layer is model.layers[-2] and not same_classes):
             continue
         try:
             layer.set_weights(start.get_layer(layer.name).get_weights())
         except ValueError:
-            if layer is not model.layers[-2]:
-                raise InputError(
-                    f"the network to start from is another than {model.name} at {model.inputs[0].shape[1]} px",
-                    "give its --architecture",
-                ) from None
+            raise InputError(
+                f"the network to start from is another than {model.name} at {model.inputs[0].shape[1]} px",
+                "give its --architecture and --size",
+            ) from None
 
 
 def _mix_weights(model: Any, first: Sequence[NDArray[np.float32]], share: float) -> None:

@@ -46,8 +46,9 @@ def judged(
     probabilities = tempered(predict(model, held.pictures), description.temperature)
     if description.labels != held.scheme.labels:
         probabilities = project(probabilities, scheme_named(description.scheme), held.scheme)
+    summed = "" if description.labels == held.scheme.labels else f", {len(description.labels)} classes summed"
     return ClassificationResult(
-        name=f"{description.provenance.architecture}, seed {description.provenance.seed}",
+        name=f"{description.provenance.architecture}{summed}, seed {description.provenance.seed}",
         ids=held.ids,
         seed=description.provenance.seed,
         dataset=held.name,
@@ -86,13 +87,24 @@ def report_trained(
     -------
     Path
         The page.
+
+    Raises
+    ------
+    InputError
+        Two networks of one method have one seed, or the sets are judged in different classes.
     """
     rows: dict[str, list[ClassificationResult]] = {}
     for name in data:
         for folder in folders:
             result = judged(folder, name, scheme, split, framing)
             method = result.name.rpartition(", seed ")[0]
-            rows.setdefault(f"{result.dataset}: {method}", []).append(result)
+            row = rows.setdefault(f"{result.dataset}: {method}", [])
+            if any(other.seed == result.seed for other in row):
+                raise InputError(
+                    f"{folder} is a second {method} with seed {result.seed}",
+                    "name networks that differ in their seed alone; report others apart",
+                )
+            row.append(result)
     classes = {result.labels for results in rows.values() for result in results}
     if len(classes) > 1:
         raise InputError("the sets are judged in different classes", "name classes that they share with --scheme")

@@ -19,6 +19,7 @@ from edgegal.data.mixture import Ingredients  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
 from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.classifier import separable_network  # noqa: E402
+from edgegal.models.course import two_convolution_network  # noqa: E402
 from edgegal.models.detector import ANCHORS, DETECTORS, build_detector  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
 from edgegal.training import classifier, detector, losses  # noqa: E402
@@ -200,6 +201,42 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
 
 
+def test_the_layer_that_tells_classes_is_kept_for_the_same_classes_alone() -> None:
+    """As many classes are not the same classes."""
+    first, other, anew = (separable_network(3, 32) for _ in range(3))
+    layers = [layer for layer in first.layers if layer.weights]
+    before = anew.get_layer("logits").get_weights()
+    classifier._take_weights(other, first, same_classes=True)
+    classifier._take_weights(anew, first, same_classes=False)
+    for layer in layers:
+        for one, two in zip(layer.get_weights(), other.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(anew.get_layer("logits").get_weights()[0], before[0])
+    np.testing.assert_array_equal(anew.get_layer(layers[0].name).get_weights()[0], layers[0].get_weights()[0])
+    with pytest.raises(InputError, match="is another than") as error:
+        classifier._take_weights(separable_network(3, 32), two_convolution_network(3, 32), same_classes=True)
+    assert "--size" in str(error.value.mend)
+
+
+@pytest.mark.parametrize(
+    ("asked", "started", "problem"),
+    [
+        ({"epochs": 0}, False, "no starting network"),
+        ({"keep": 0.5}, False, "no starting network"),
+        ({"epochs": 0}, True, "other classes"),
+        ({"keep": 0.5}, True, "other classes"),
+        ({"even": 0.5}, True, "no teachers"),
+    ],
+)
+def test_what_a_training_could_not_do_is_refused(asked: dict[str, float], started: bool, problem: str) -> None:
+    settings = classifier.ClassifierSettings(size=32, **asked)  # type: ignore[arg-type]
+    start = separable_network(6, 32) if started else None
+    with pytest.raises(InputError, match=problem):
+        classifier.train_classifier(
+            [], scheme("galaxy6"), settings, start=start, start_labels=scheme("gz1-6class").labels
+        )
+
+
 @pytest.mark.slow
 def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
     """One network learns three classes, one goes on from it with two; judged where both can be."""
@@ -228,6 +265,8 @@ def test_two_seeds_are_one_method_in_the_report(tmp_path: Path) -> None:
     assert run["results"] == 2
     assert run["parameters"] > 10_000
     assert set(run["figures"]) >= {"accuracy", "balanced_accuracy"}
+    with pytest.raises(InputError, match="with seed 0"):
+        report_trained([folders[0], folders[0]], [name], tmp_path / "twice", "h4")
 
 
 def test_classes_of_ones_own_are_judged_wherever_the_pictures_lie(tmp_path: Path) -> None:
