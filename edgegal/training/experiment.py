@@ -209,7 +209,10 @@ def _ensemble(ensemble: Ensemble, members: list[tuple[Outcome, ...]]) -> Ensembl
         answers = [o.test for o in together]
         first, held = answers[0], validations[0]
         if any(not isinstance(r, ClassificationResult) or r.ids != first.ids for r in answers):
-            raise InputError(f"the members of ensemble {ensemble.name!r} do not classify the same pictures")
+            raise InputError(
+                f"the members of ensemble {ensemble.name!r} do not classify the same pictures",
+                "give them the same data, and none of them vote fractions",
+            )
         assert isinstance(first, ClassificationResult)
         assert isinstance(held, ClassificationResult)
         found = search_weights([_probabilities(r) for r in validations], held.truth, ensemble.step)

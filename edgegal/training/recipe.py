@@ -214,7 +214,7 @@ class Evaluation(_Section):
 
     resamples: int = Field(default=1000, ge=100, title="Draws of every bootstrap interval")
     folds: int = Field(
-        default=0, ge=0, title="Stratified folds over all labelled pictures instead of the splits; 0: the splits"
+        default=0, ge=0, le=20, title="Stratified folds over all labelled pictures instead of the splits; 0: the splits"
     )
 
     @model_validator(mode="after")
@@ -263,7 +263,10 @@ class Recipe(_Section):
         if twice:
             raise ValueError(f"two runs are called {twice[0]!r}, or nearly so")
         sources = {run.name for run in self.pretraining}
-        for run in (*self.pretraining, *self.runs):
+        for run in self.pretraining:
+            if run.start:
+                raise ValueError(f"pretraining {run.name!r} starts from another: give it all pictures at once")
+        for run in self.runs:
             if run.start and run.start not in sources:
                 raise ValueError(f"run {run.name!r} starts from {run.start!r}, which no [[pretraining]] is called")
         kinds = {run.name: run.network.kind for run in self.runs}

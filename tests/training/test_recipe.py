@@ -125,6 +125,8 @@ def test_a_near_miss_is_guessed(tmp_path: Path) -> None:
         ('name = "plain"', 'name = "Tuned"', "two runs are called"),
         ('title = "small"', 'title = "small"\nbaseline = "plain"', "no run with a two-convolution network"),
         ("[training]", "[evaluation]\nfolds = 5\n[training]", "no pretraining"),
+        ("[training]", "[evaluation]\nfolds = 21\n[training]", "less than or equal to 20"),
+        ("[[pretraining]]", '[[pretraining]]\nstart = "elsewhere"', "starts from another"),
         ('name = "plain"', 'name = "plain"\npublished = { acuracy = 1.0 }', "no figure is called 'acuracy'"),
         ('name = "large"', 'name = "large', "is not TOML"),
         ('reproduces = "nothing"', "", "reproduces: Field required"),
