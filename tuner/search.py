@@ -241,7 +241,9 @@ def _arrays(pictures: PictureSet, size: int, crop_scale: float) -> _Arrays:
     for split in ("train", "val"):
         part = pictures.subset(split)
         if not len(part):
-            raise DatasetError(f"{pictures.name} has no labelled pictures in its {split} split")
+            raise DatasetError(
+                f"{pictures.name} has no labelled pictures in its {split} split", f"assign some to the split {split}"
+            )
         part, pixels = part.read()
         parts += [framed(pixels, crop_scale, size), part.labels]
     return _Arrays(*parts)

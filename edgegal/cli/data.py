@@ -26,8 +26,12 @@ _NAME = typer.Argument(..., help=f"Dataset name, folder:DIR or csv:LABELS.csv; {
 _SCHEME = typer.Option(None, "--scheme", help="Label scheme, when not the dataset's own.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 _SEED = typer.Option(0, "--seed", min=0, help="Of the draw.")
-_CONFIDENCE = typer.Option(0.8, "--confidence", help="Share of the votes that a label needs, for sets with votes.")
-_SPIRAL_FROM = typer.Option(0, "--spiral-from", help="T-type where spirals begin, 0 or 1, for sets with T-types.")
+_CONFIDENCE = typer.Option(
+    None, "--confidence", help="Share of the votes that a label needs, for sets with votes; 0.8 otherwise."
+)
+_SPIRAL_FROM = typer.Option(
+    None, "--spiral-from", help="T-type where spirals begin, for sets with T-types: 0, or 1; 0 otherwise."
+)
 _SHARES = typer.Option(None, "--shares", help="train/val/test, for example 60/20/20; sets with a split keep theirs.")
 _CLASS_MAP = typer.Option(
     [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
@@ -129,9 +133,14 @@ def info(
     from edgegal.data import open_dataset
     from edgegal.data.summary import summarise
 
-    if _is_boxed(
-        name, class_map, unannotated_empty, {"--scheme": scheme, "--against": against, "--by-picture": by_picture}
-    ):
+    labelled_only = {
+        "--scheme": scheme,
+        "--against": against,
+        "--by-picture": by_picture,
+        "--confidence": confidence is not None,
+        "--spiral-from": spiral_from is not None,
+    }
+    if _is_boxed(name, class_map, unannotated_empty, labelled_only):
         boxed = _opened_boxed(name, class_map, unannotated_empty, shares, split_file)
         _print_boxed(boxed.read()[0] if check else boxed, as_json)
         return
@@ -220,12 +229,28 @@ def _print_boxed(boxed: "BoxedSet", as_json: bool) -> None:
 
 
 def _opened(
-    name: str, scheme: str, confidence: float, spiral_from: int, shares: str | None, split_file: Path | None = None
+    name: str,
+    scheme: str,
+    confidence: float | None,
+    spiral_from: int | None,
+    shares: str | None,
+    split_file: Path | None = None,
 ) -> "PictureSet":
+    from dataclasses import replace
+
     from edgegal.data import LabelRules, Shares, open_dataset
+    from edgegal.errors import InputError
 
     wanted = Shares.parse(shares) if shares else None
-    return open_dataset(name, scheme, LabelRules(confidence, spiral_from), wanted, split_file)
+    asked = {"confidence": confidence, "spiral_from": spiral_from}
+    rules = replace(LabelRules(), **{rule: value for rule, value in asked.items() if value is not None})
+    pictures = open_dataset(name, scheme, rules, wanted, split_file)
+    idle = {"--confidence": confidence is not None and pictures.votes is None}
+    idle["--spiral-from"] = spiral_from is not None and pictures.t_types is None
+    for option, ignored in idle.items():
+        if ignored:
+            raise InputError(f"{name} has nothing that {option} decides", "leave it out")
+    return pictures
 
 
 @app.command()
@@ -268,7 +293,12 @@ def preview(
     """A contact sheet: some pictures of each class under its name, with the strongest vote, the T-type or the boxes."""
     from edgegal.data.contact_sheet import contact_sheet, write_png
 
-    if _is_boxed(name, class_map, unannotated_empty, {"--scheme": scheme}):
+    labelled_only = {
+        "--scheme": scheme,
+        "--confidence": confidence is not None,
+        "--spiral-from": spiral_from is not None,
+    }
+    if _is_boxed(name, class_map, unannotated_empty, labelled_only):
         from edgegal.data.boxed.sheet import boxed_sheet
 
         boxed = _opened_boxed(name, class_map, unannotated_empty, None).subset(split)

@@ -91,7 +91,7 @@ def held_out(
     judged = _in_common_classes(name, description.scheme, scheme)
     chosen = judged.subset(None if split == "all" else split)
     if not len(chosen):
-        raise DatasetError(f"{name} has no labelled pictures in its {split} split")
+        raise DatasetError(f"{name} has no labelled pictures in its {split} split", "choose another with --split")
     _tell_leaks(judged, description.provenance.datasets)
     size = description.preprocess.height
     chosen, pictures = chosen.read(size if framing == "whole" else None)

@@ -29,8 +29,15 @@ __all__ = [
 ]
 
 
+MOST_WITH_INTERVALS = 6
+"""Classes in a confusion matrix that has room for the interval of every share."""
+
+
 def draw_confusion(result: ClassificationResult, bands: Mapping[str, Band]) -> Figure:
-    """Counts of each true class (row) and answer (column), shaded by their share of the row, with its interval."""
+    """Counts of each true class (row) and answer (column), shaded by their share of the row.
+
+    The interval of the share stands with it where there is room.
+    """
     classes = len(result.labels)
     counts = metrics.confusion_matrix(result.truth, result.predicted, classes)
     support = counts.sum(axis=1, keepdims=True)
@@ -48,11 +55,12 @@ def draw_confusion(result: ClassificationResult, bands: Mapping[str, Band]) -> F
     for row, column in np.ndindex(counts.shape):
         ink = "white" if shares[row, column] > 0.55 else "#1b2430"
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f} %" if support[row, 0] else "n/a"
-        if support[row, 0] and classes <= 6:
+        if support[row, 0] and classes <= MOST_WITH_INTERVALS:
             text += f"\n[{100 * band.low[row, column]:.0f}, {100 * band.high[row, column]:.0f}]"
         if not counts[row, column] and support[row, 0]:
             text, ink = "0", GREY
-        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=FONT if classes <= 6 else SMALL)
+        font = FONT if classes <= MOST_WITH_INTERVALS else SMALL
+        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=font)
     axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

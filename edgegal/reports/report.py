@@ -116,7 +116,8 @@ def _result_pictures(
         figures = [
             (
                 "confusion",
-                "Confusion matrix: pictures, and their share of the true class with its interval",
+                "Confusion matrix: pictures, and their share of the true class"
+                + (" with its interval" if len(result.labels) <= drawing.MOST_WITH_INTERVALS else ""),
                 drawing.draw_confusion(result, bands),
             ),
             ("scores", "Precision, recall and F1 of each class", drawing.draw_scores(result, bands)),
