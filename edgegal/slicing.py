@@ -26,6 +26,13 @@ _SHRINK = (2.0, 2.5)
 """From level to level a frame shrinks by the first, or by up to the second where that saves tiles. What is just too
 large for the overlap of one level is then still two fifths of it at the next."""
 
+_LAST_SHARE = 0.75
+"""Of a tile, what the frame is shrunk to at last: networks know a galaxy that fills a tile less well than one with
+room around it."""
+
+_LARGE_SHARE = 0.6
+"""Of the frame, what a box is long at least that counts from there: smaller galaxies were seen better before."""
+
 _MEDIAN_SIDE = 64
 """Pixels along each side of what the colour beyond the edges is taken from."""
 
@@ -58,7 +65,8 @@ class Slicing:
     merge
         Of the boxes of one galaxy, ``nms`` keeps the best-scoring, ``wbf`` takes the weighted mean.
     levels
-        Levels of the pyramid at most, the finest first; as many as it takes to fit one tile when None. With fewer,
+        Levels of the pyramid at most, the finest first; as many as it takes to fit one tile with room around the frame
+        when None. With fewer,
         galaxies larger than the overlap of the last can be lost.
     zoom
         How many times the finest level is enlarged: 2 for galaxies smaller than the network knows, at four times the
@@ -107,9 +115,19 @@ class Tile:
     height: int
     scale: tuple[float, float]
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it shows the whole frame once more, for the largest galaxies alone."""
+        return min(self.scale) > 1 and max(self.width, self.height) < self.pixels.shape[0]
+
     def whole(self, found: Detections) -> Detections:
-        """Without the boxes that reach a seam: a neighbour or the next level sees those galaxies whole."""
+        """Without the boxes that reach a seam: a neighbour or the next level sees those galaxies whole.
+
+        From the last level large boxes alone: the others are from the levels before.
+        """
         side = self.pixels.shape[0]
+        if self.is_last:
+            found = found.select(found.sizes.max(axis=1, initial=0) >= _LARGE_SHARE * max(self.width, self.height))
         margin = np.maximum(_SEAM_PX, _SEAM_SHARE * found.sizes.max(axis=1, initial=0))
         x0, y0, x1, y1 = found.boxes.T
         cut = (
@@ -135,10 +153,16 @@ def offsets(extent: int, tile: int, overlap: int) -> list[int]:
 
 
 def level_sizes(width: int, height: int, slicing: Slicing) -> list[tuple[int, int]]:
-    """Width and height of every level of the pyramid over a frame, the finest first; the last one fits one tile."""
+    """Width and height of every level of the pyramid over a frame, the finest first.
+
+    The last one but one fits one tile, the last one leaves room there.
+    """
     sizes = [(width * slicing.zoom, height * slicing.zoom)]
     while max(sizes[-1]) > slicing.tile and len(sizes) != slicing.levels:
         sizes.append(_next_size(*sizes[-1], slicing))
+    room = max(sizes[-1]) / (_LAST_SHARE * slicing.tile)
+    if room > 1 and len(sizes) != slicing.levels:
+        sizes.append(_shrunk(*sizes[-1], room))
     return sizes
 
 

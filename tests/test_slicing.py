@@ -186,7 +186,9 @@ def test_levels_shrink_alike_and_never_by_much(width, height, side, data):
     slicing = Slicing(side, overlap=data.draw(st.integers(0, side - 1)))
     sizes = level_sizes(width, height, slicing)
     assert sizes[0] == (width, height)
-    assert max(sizes[-1]) <= side
+    whole = next(i for i, size in enumerate(sizes) if max(size) <= side)
+    assert [max(size) for size in sizes[whole + 1 :]] == [round(0.75 * side)] * (max(sizes[whole]) > 0.75 * side)
+    sizes = sizes[: whole + 1]
     longest = np.array([max(size) for size in sizes], float)
     assert (longest[:-1] > side).all()
     # A rounded side is off by half a pixel.
@@ -197,7 +199,7 @@ def test_levels_shrink_alike_and_never_by_much(width, height, side, data):
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "most"), [(640, 480, 10), (1280, 960, 42), (1920, 1080, 71), (3840, 2160, 267)]
+    ("width", "height", "most"), [(640, 480, 11), (1280, 960, 43), (1920, 1080, 72), (3840, 2160, 268)]
 )
 def test_a_camera_frame_takes_few_tiles(width, height, most):
     assert sum(1 for _ in tiles(view_of(width, height), DEFAULT)) <= most
@@ -214,9 +216,22 @@ def test_every_level_shows_the_same_sky():
     means = {}
     for tile in tiles(picture, Slicing(64, overlap=0)):
         means.setdefault(tile.width, []).append(tile.pixels[: tile.height, : tile.width].mean())
-    assert len(means) == 4
+    assert len(means) == 5
     for values in means.values():
         assert_allclose(np.mean(values), picture.mean(), atol=1)
+
+
+def test_the_last_level_is_for_galaxies_that_fill_the_frame():
+    """What is small there was seen better before, at its own size."""
+    seen = iter([[[50, 50, 60, 60]], [[1, 1, 34, 34], [4, 40, 20, 47]]])
+
+    def detect(_):
+        boxes = np.array(next(seen), np.float32)
+        return Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int32))
+
+    found = detect_sliced(view_of(64, 64), detect, SMALL)
+    assert next(seen, None) is None
+    assert_allclose(sorted(found.boxes.tolist()), [[4 / 3, 4 / 3, 34 * 4 / 3, 34 * 4 / 3], [50, 50, 60, 60]], rtol=1e-5)
 
 
 def test_a_small_picture_is_one_tile_on_its_own_sky():
@@ -253,7 +268,7 @@ def test_a_better_companion_in_the_halo_of_a_galaxy_stays():
 def test_two_measures_of_one_galaxy_that_overlap_too_little_become_one(scores):
     boxes = np.array([[10, 10, 40, 30], [12, 15, 38, 25]], np.float32)
     found = detect_sliced(
-        view_of(64, 64), lambda _: Detections(boxes, np.array(scores, np.float32), np.zeros(2, np.int32)), SMALL
+        view_of(48, 48), lambda _: Detections(boxes, np.array(scores, np.float32), np.zeros(2, np.int32)), SMALL
     )
     assert_array_equal(found.boxes, boxes[[int(scores[1] > scores[0])]])
 

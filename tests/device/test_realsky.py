@@ -252,3 +252,16 @@ def test_the_shipped_networks_find_m51(shared: Shared) -> None:
     around = [s for s in summary.sightings if s.box[0] < 513 < s.box[2] and s.box[1] < 533 < s.box[3]]
     assert around
     assert max(s.score for s in around) > 0.5
+
+
+def test_the_galaxy_of_a_catalogued_field_is_found(shared: Shared) -> None:
+    """The one of 20 pixels and more, by sep at 3 sigma."""
+    boxes = galaxies_in(shared("fits_misc/sep_image.fits"))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert ((centres > (204, 118)) & (centres < (228, 136))).all(axis=1).any()
+
+
+def test_a_star_cluster_is_no_galaxy(shared: Shared) -> None:
+    frames = frames_of(shared("frames_m44_openlivestacker"))
+    detector = open_detector(zoo.resolve(zoo.DEFAULT))
+    assert [len(detector.galaxies(as_view(frame, Stretch()))) for frame in frames[::6]] == [0, 0, 0]
