@@ -236,14 +236,15 @@ def _opened(
     shares: str | None,
     split_file: Path | None = None,
 ) -> "PictureSet":
-    from dataclasses import replace
-
     from edgegal.data import LabelRules, Shares, open_dataset
     from edgegal.errors import InputError
 
     wanted = Shares.parse(shares) if shares else None
-    asked = {"confidence": confidence, "spiral_from": spiral_from}
-    rules = replace(LabelRules(), **{rule: value for rule, value in asked.items() if value is not None})
+    usual = LabelRules()
+    rules = LabelRules(
+        usual.confidence if confidence is None else confidence,
+        usual.spiral_from if spiral_from is None else spiral_from,
+    )
     pictures = open_dataset(name, scheme, rules, wanted, split_file)
     idle = {"--confidence": confidence is not None and pictures.votes is None}
     idle["--spiral-from"] = spiral_from is not None and pictures.t_types is None

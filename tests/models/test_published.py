@@ -12,7 +12,7 @@ pytestmark = pytest.mark.host
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 
 from edgegal.bundle.manifest import ClassifierDescription, Provenance  # noqa: E402
-from edgegal.errors import InputError  # noqa: E402
+from edgegal.errors import InputError, MissingPartError  # noqa: E402
 from edgegal.models.artefact import load_trained, save_trained  # noqa: E402
 from edgegal.models.challenge import challenge_binary_network, challenge_fraction_network  # noqa: E402
 from edgegal.models.four_convolution import four_convolution_network  # noqa: E402
@@ -32,6 +32,17 @@ def test_vgg16_has_the_published_parameters() -> None:
     tuned = vgg16_network(9, weights="none", trained="block5")
     assert (tuned.count_params(), trainable(tuned)) == (14_846_409, 7_211_145)
     assert trainable(vgg16_network(9, weights="none", trained="all")) == 14_846_409
+
+
+def test_vgg16_weights_that_cannot_be_fetched_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unplugged(*_: Any, **__: Any) -> None:
+        raise Exception("URL fetch failure on https://example.org/weights.h5: None -- unreachable\nsecond line")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", unplugged)
+    with pytest.raises(MissingPartError, match="cannot be fetched: URL fetch failure") as found:
+        vgg16_network(3, 32, weights="imagenet")
+    assert 'weights = "none"' in str(found.value.mend)
+    assert "second line" not in str(found.value)
 
 
 def test_vgg16_reads_weights_from_a_file(tmp_path: Path) -> None:

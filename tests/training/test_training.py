@@ -201,6 +201,68 @@ def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.predict(again, crops), classifier.predict(model, crops), atol=1e-6)
 
 
+def test_calibration_undoes_overconfidence_and_finds_where_to_abstain() -> None:
+    """A network that knows one thing, how red a picture is, and is twice too sure of it."""
+    rng = np.random.default_rng(0)
+    red = rng.integers(0, 256, 3000)
+    pictures = np.zeros((3000, 32, 32, 3), np.uint8)
+    pictures[..., 0] = red[:, None, None]
+    logit = (red - 127.5) / 30
+    labels = (rng.random(3000) < 1 / (1 + np.exp(-logit))).astype(np.int32)
+    image = keras.Input((32, 32, 3), name="image")
+    logits = keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(image))
+    model = keras.Model(image, {"probabilities": keras.layers.Softmax(name="probabilities")(logits)})
+    steep = np.zeros((3, 2), np.float32)
+    steep[0] = -1 / 30, 1 / 30
+    model.get_layer("logits").set_weights([steep, np.array([127.5, -127.5], np.float32) / 30])
+    found = classifier.calibrated(model, pictures, np.eye(2, dtype=np.float32)[labels], 1.4)
+    assert found["temperature"] == pytest.approx(2.0, rel=0.15)
+    sure = 1 / (1 + np.exp(-np.abs(logit)))
+    answered = sure >= found["abstain_below"]
+    right = (labels == (logit > 0))[answered]
+    assert 0.55 < found["abstain_below"] < 0.9
+    assert right.mean() > 0.89 > (labels == (logit > 0)).mean()
+
+
+def test_opinions_of_teachers_and_blended_pairs_are_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgegal.data import open_dataset
+    from edgegal.labels import SCHEMES
+    from edgegal.training.distillation import Teacher
+
+    galaxy6 = SCHEMES["galaxy6"]
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for label in galaxy6.labels:
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for i in range(2):
+                cv2.imwrite(str(folder / f"{i}.png"), rng.normal(90, 30, (48, 48, 3)).clip(0, 255).astype(np.uint8))
+    data = open_dataset(f"folder:{tmp_path}", "galaxy6")
+    learned = []
+
+    def recorded(
+        model: object, train: tuple[np.ndarray, np.ndarray], *_: object, **__: object
+    ) -> dict[str, list[float]]:
+        learned.append(train)
+        return {}
+
+    monkeypatch.setattr(classifier, "fit_classifier", recorded)
+    teacher = Teacher(separable_network(6, 32), 1.4, galaxy6)
+    settings = classifier.ClassifierSettings("separable", size=32, epochs=1, pairs=5)
+    for teachers in ([], [teacher]):
+        classifier.train_classifier([data], galaxy6, settings, teachers)
+    (plain_views, plain), (views, taught) = learned
+    np.testing.assert_array_equal(views, plain_views)
+    assert len(plain) == 12 + 5
+    merger = galaxy6.index("merger")
+    for targets in (plain, taught):
+        np.testing.assert_array_equal(targets[12:], np.tile(np.eye(6, dtype=np.float32)[merger], (5, 1)))
+    assert set(np.unique(plain[:12])) == {0, 1}
+    assert (taught[:12].argmax(axis=1) == plain[:12].argmax(axis=1)).all()
+    assert ((taught[:12] > 0) & (taught[:12] < 1)).all()
+    np.testing.assert_allclose(taught.sum(axis=1), 1, atol=1e-5)
+
+
 def test_the_layer_that_tells_classes_is_kept_for_the_same_classes_alone() -> None:
     """As many classes are not the same classes."""
     first, other, anew = (separable_network(3, 32) for _ in range(3))
@@ -297,14 +359,21 @@ def test_one_step_on_jax(tmp_path: Path) -> None:
     What was trained there predicts, and can be saved after it has. The tests above train both on TensorFlow.
     """
     script = """
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+# As on a machine without TensorFlow.
+sys.meta_path.insert(0, Absent())
 import numpy as np
 from edgegal.data.fields import compose_fields
 from edgegal.models.classifier import separable_network
-from edgegal.models.detector import ANCHORS, DETECTORS, build_detector
+from edgegal.models.detector import build_detector
 from edgegal.preprocess import Stretch
 from edgegal.training.classifier import ClassifierSettings, fit_classifier, predict
 from edgegal.training.detector import DetectorSettings, fit_detector
-import keras, sys
+import keras
 fields = compose_fields(2, 0, 64, Stretch())
 log = fit_detector(build_detector(size=64), fields, fields, DetectorSettings(size=64, epochs=1, batch=2))
 assert np.isfinite(log["loss"]).all()
