@@ -22,7 +22,7 @@ from edgegal.bundle.manifest import ClassifierStage, DetectorStage, EvaluationSe
 from edgegal.metrics import Interval
 from edgegal.preprocess import Preprocess
 
-TILE, CELL, CROP = 256, 128, 16
+TILE, CELL, CROP = 256, 64, 16
 
 
 def _write(path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: Any, outputs: list[Any]) -> None:

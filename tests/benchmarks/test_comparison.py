@@ -294,7 +294,7 @@ def test_the_pictures_that_differ_are_kept_the_surest_first(make_bundle: Callabl
     for each in boxes.shown:
         assert each.only_float.all()
         assert each.only_variant.all()
-        assert len(each.expected) + len(each.obtained) == 4
+        assert len(each.expected) + len(each.obtained) == 16
         assert each.drawn(200).shape == (200, 200, 3)
 
 
