@@ -106,6 +106,8 @@ class Tile:
         Size of the whole level.
     scale
         Frame pixels per level pixel, x and y: not quite equal where a side was rounded.
+    again
+        Whether it shows a frame that fitted one tile before once more, for the largest galaxies alone.
     """
 
     pixels: View
@@ -114,11 +116,7 @@ class Tile:
     width: int
     height: int
     scale: tuple[float, float]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether it shows the whole frame once more, for the largest galaxies alone."""
-        return min(self.scale) > 1 and max(self.width, self.height) < self.pixels.shape[0]
+    again: bool = False
 
     def whole(self, found: Detections) -> Detections:
         """Without the boxes that reach a seam: a neighbour or the next level sees those galaxies whole.
@@ -126,7 +124,7 @@ class Tile:
         From the last level large boxes alone: the others are from the levels before.
         """
         side = self.pixels.shape[0]
-        if self.is_last:
+        if self.again:
             found = found.select(found.sizes.max(axis=1, initial=0) >= _LARGE_SHARE * max(self.width, self.height))
         margin = np.maximum(_SEAM_PX, _SEAM_SHARE * found.sizes.max(axis=1, initial=0))
         x0, y0, x1, y1 = found.boxes.T
@@ -192,14 +190,16 @@ def tiles(view: View, slicing: Slicing) -> Iterator[Tile]:
     """All tiles of all levels of a view, the finest first, row by row."""
     side = slicing.tile
     picture = view
-    for width, height in level_sizes(view.shape[1], view.shape[0], slicing):
+    for level, (width, height) in enumerate(level_sizes(view.shape[1], view.shape[0], slicing)):
         scale = (view.shape[1] / width, view.shape[0] / height)
+        # Levels but the first are as large as one tile at least, save this one.
+        again = level > 0 and max(width, height) < side
         # From level to level: each is an average over the same area of the frame, of far fewer pixels.
         picture = _resized(view if max(scale) <= 1 else picture, height, width)
         padded = _padded(picture, side)
         for top in offsets(height, side, slicing.overlap):
             for left in offsets(width, side, slicing.overlap):
-                yield Tile(padded[top : top + side, left : left + side], left, top, width, height, scale)
+                yield Tile(padded[top : top + side, left : left + side], left, top, width, height, scale, again)
 
 
 def _resized(picture: View, height: int, width: int) -> View:

@@ -232,6 +232,8 @@ def test_the_last_level_is_for_galaxies_that_fill_the_frame():
     found = detect_sliced(view_of(64, 64), detect, SMALL)
     assert next(seen, None) is None
     assert_allclose(sorted(found.boxes.tolist()), [[4 / 3, 4 / 3, 34 * 4 / 3, 34 * 4 / 3], [50, 50, 60, 60]], rtol=1e-5)
+    enlarged = [tile.again for tile in tiles(view_of(30, 30), Slicing(64, overlap=32, zoom=2))]
+    assert enlarged == [False, True]
 
 
 def test_a_small_picture_is_one_tile_on_its_own_sky():
