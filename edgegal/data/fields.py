@@ -371,11 +371,9 @@ def _told_apart(one: _Placed, other: _Placed, size: int) -> bool:
     alone = np.zeros((2, size, size, 3), np.float32)
     for canvas, placed in zip(alone, (one, other), strict=True):
         _add(canvas, placed.light, placed.left, placed.top)
-    middles = [((p.box[:2] + p.box[2:]) / 2).astype(int) for p in (one, other)]
-    own, foreign = (
-        np.array([canvases[i, y, x].mean() for i, (x, y) in enumerate(middles)]) for canvases in (alone, alone[::-1])
-    )
-    return bool((own >= 2 * foreign).all())
+    first, second = alone.mean(axis=3)
+    (x, y), (other_x, other_y) = (((p.box[:2] + p.box[2:]) / 2).astype(int) for p in (one, other))
+    return bool(first[y, x] >= 2 * second[y, x] and second[other_y, other_x] >= 2 * first[other_y, other_x])
 
 
 def faint_field(size: int, stretch: Stretch, rng: np.random.Generator) -> Field:
