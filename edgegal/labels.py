@@ -205,6 +205,8 @@ _MAPS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("galaxy10-decals", "gz-smooth-featured"): _then(_then(_DECALS_TO_SIX, _SIX_TO_H4), _H4_TO_FEATURED),
     ("h4", "gz-smooth-featured"): _H4_TO_FEATURED,
     ("gz1-disks", "gz-smooth-featured"): {"disk": "featured"},
+    # A lenticular is a disk without arms: what volunteers answer depends on how it is turned.
+    ("hubble3", "gz-smooth-featured"): {"E": "smooth", "S": "featured"},
     ("gz-second-level", "gz-second-level-4"): {label: label for label in _SECOND_LEVEL[1:5]},
 }
 

@@ -193,6 +193,11 @@ def test_probabilities_of_other_classes_are_refused(shape):
         project(np.ones(shape), scheme("galaxy6"), scheme("h4"))
 
 
+def test_lenticulars_are_neither_smooth_nor_featured() -> None:
+    table = label_map(scheme("hubble3"), scheme("gz-smooth-featured"))
+    assert table.tolist() == [0, UNLABELLED, 1]
+
+
 def test_only_handedness_forbids_mirroring():
     assert {name for name, s in SCHEMES.items() if not s.mirror_safe} == {"gz1-6class"}
 

@@ -10,7 +10,8 @@ from edgegal.training.recipe import BASELINE, Overrides, Recipe, Vgg16, load_rec
 
 pytestmark = pytest.mark.host
 
-SHIPPED = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.toml"))
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+SHIPPED = sorted(RECIPES.glob("*.toml"))
 
 SMALL = """title = "small"
 reproduces = "nothing"
@@ -52,6 +53,96 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "recipe.toml"
     path.write_text(text)
     return path
+
+
+# Figures of the works, typed from them and not from the recipes.
+STATED: dict[str, tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
+    "course-scratch": (
+        ("accuracy", "macro_precision", "balanced_accuracy", "macro_auc"),
+        {
+            "simple": (0.70, 0.61, 0.57, 0.76),
+            "bigger": (0.76, 0.66, 0.63, 0.80),
+            "dropout": (0.81, 0.76, 0.73, 0.85),
+            "dropout, L1L2, batch norm": (0.79, 0.76, 0.72, 0.85),
+            "dropout, batch norm": (0.83, 0.79, 0.74, 0.86),
+            "dropout, L1L2": (0.70, 0.59, 0.57, 0.76),
+            "L1L2, batch norm": (0.78, 0.73, 0.71, 0.84),
+        },
+    ),
+    "course-vgg16": (("accuracy", "macro_f1"), {"fine-tuned from block 5": (0.81, 0.78)}),
+    "course-crossval": (
+        ("accuracy", "macro_precision", "balanced_accuracy"),
+        {"scratch": (0.80, 0.82, 0.70), "VGG-16": (0.77, 0.79, 0.74)},
+    ),
+    "course-two-convolution": (("accuracy", "macro_f1"), {"smallest, as published": (0.82, 0.76)}),
+    "thesis-transfer": (
+        ("accuracy", "log_loss"),
+        {
+            "a) from scratch": (0.853, 0.309),
+            "b) first set, as it is": (0.604, 0.955),
+            "c) first set, dense": (0.736, 4.244),
+            "d) first set, two convolutions and dense": (0.736, 4.244),
+            "e) second set, as it is": (0.764, 0.631),
+            "f) second set, dense": (0.885, 0.229),
+            "g) second set, two convolutions and dense": (0.936, 0.223),
+        },
+    ),
+    "challenge-classification": (
+        ("accuracy", "f1:featured", "macro_auc"),
+        {
+            "grey": (0.9339, 0.9469, 0.9339),
+            "RGB": (0.9446, 0.956, 0.9413),
+            "grey, dropout": (0.9343, 0.9469, 0.9363),
+            "RGB, dropout": (0.9471, 0.9588, 0.9377),
+            "grey, augmented": (0.9569, 0.9655, 0.9576),
+            "RGB, augmented": (0.9702, 0.9763, 0.9685),
+            "grey, both": (0.9606, 0.9686, 0.9602),
+            "RGB, both": (0.9707, 0.9766, 0.9715),
+            "RGB, augmented, at 50 %": (0.8303, 0.8458, 0.8341),
+        },
+    ),
+    "challenge-regression": (
+        ("mse", "mean_r2", "argmax_accuracy", "argmax_f1"),
+        {
+            "classification architecture, augmented": (0.01491, 0.8414, 0.935, 0.9346),
+            "plain": (0.02971, 0.6808, 0.8754, 0.8740),
+            "dropout": (0.02691, 0.7099, 0.8833, 0.8813),
+            "augmented": (0.01455, 0.8476, 0.9330, 0.9325),
+            "both": (0.01450, 0.8485, 0.9318, 0.9318),
+            "both, at 50 %": (0.01726, 0.7796, 0.8324, 0.8337),
+            "both, all six answers at 0 %": (0.0107, 0.6656, 0.7709, 0.7711),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("stem", STATED)
+def test_a_recipe_carries_the_figures_of_its_work(stem: str) -> None:
+    names, stated = STATED[stem]
+    runs = {run.name: dict(run.published) for run in load_recipe(RECIPES / f"{stem}.toml").runs}
+    for name, figures in stated.items():
+        assert runs[name] == dict(zip(names, figures, strict=True))
+
+
+def test_recipes_have_the_settings_that_the_works_state() -> None:
+    recipes = {path.stem: load_recipe(path) for path in SHIPPED}
+    for stem, recipe in recipes.items():
+        run = recipe.runs[-1]
+        size, batch = {"course": (69, 64), "thesis": (96, 32), "challenge": (64, 64)}[stem.partition("-")[0]]
+        assert (run.data.size, run.training.batch) == (size, batch)
+    thesis = recipes["thesis-transfer"]
+    assert {run.training.epochs for run in thesis.pretraining} == {15}
+    assert {run.training.epochs for run in thesis.runs if run.start} == {10}
+    assert {run.training.optimizer for run in thesis.runs} == {"adamax"}
+    assert thesis.runs[0].data.split[::2] == (3000, 758)
+    for stem in ("challenge-classification", "challenge-regression"):
+        for run in recipes[stem].runs:
+            assert (run.training.epochs, run.training.optimizer, run.training.rate) == (25, "adam", 1e-3)
+            assert run.data.split == (60, 20, 20)
+    searched = recipes["course-two-convolution"].runs[0].training
+    assert (searched.optimizer, searched.rate, searched.epochs, searched.stop_after) == ("rmsprop", 1e-5, 40, 2)
+    assert recipes["course-crossval"].evaluation.folds == 5
+    assert recipes["course-ensemble"].ensembles[0].step == 0.1
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
