@@ -53,7 +53,9 @@ def detector(
     ),
     loss: str = typer.Option("focal", "--loss", help="Of the scores: focal or hard-negative."),
     start: Path | None = typer.Option(
-        None, "--start", help="Trained detector to go on from: of the architecture, or of a part of it."
+        None,
+        "--start",
+        help="Detector to go on from: a trained one of the architecture or of a part of it, or a bundle's.",
     ),
     epochs: int = typer.Option(8, "--epochs", min=1, help="Passes over the fields."),
     batch: int = typer.Option(16, "--batch", min=1, help="Fields a step."),
@@ -63,7 +65,9 @@ def detector(
     as_json: bool = _JSON,
 ) -> None:
     """Train a detector that finds galaxies. Interrupt and run again to go on after the last whole epoch."""
-    from edgegal.cli.training import anchors_asked, finish, resuming
+    from dataclasses import replace
+
+    from edgegal.cli.training import anchors_asked, begun_from, finish, resuming
     from edgegal.data import open_dataset
     from edgegal.data.boxed.names import is_boxed, parse_class_map
     from edgegal.data.boxed.registry import open_all
@@ -72,8 +76,7 @@ def detector(
     from edgegal.device.sources.fits import read_fits
     from edgegal.errors import InputError
     from edgegal.labels import scheme as scheme_named
-    from edgegal.models.artefact import load_trained
-    from edgegal.training.detector import DetectorSettings, check_start, train_detector
+    from edgegal.training.detector import DetectorSettings, begun, check_start, train_detector
 
     if loss not in ("focal", "hard-negative"):
         raise InputError(f"no loss {loss!r}", "use one of: focal, hard-negative")
@@ -106,7 +109,9 @@ def detector(
     cutouts = [open_dataset(n) for n in data if not is_boxed(n)]
     begin = None
     if start:
-        begin, description = load_trained(start)
+        begin, description = begun_from(
+            start, "detector", lambda d: begun(replace(settings, size=d.preprocess.width), len(d.labels), None)
+        )
         check_start(settings, description)
     with resuming(out) as state:
         trained = train_detector(cutouts, fields, settings, telescopes, frames, target, begin, state=state)
@@ -129,7 +134,9 @@ def classifier(
         [], "--teacher", help="Trained classifier to learn from, on unlabelled pictures too; repeatable."
     ),
     start: Path | None = typer.Option(
-        None, "--start", help="Trained classifier of the architecture to go on from, of these classes or others."
+        None,
+        "--start",
+        help="Classifier of the architecture to go on from, of these classes or others: a trained one, or a bundle's.",
     ),
     epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
     batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),
@@ -153,8 +160,7 @@ def classifier(
     as_json: bool = _JSON,
 ) -> None:
     """Train a compact classifier. Interrupt and run again to go on after the last whole epoch."""
-    from edgegal.cli.training import finish, opened, resuming, teachers
-    from edgegal.models.artefact import load_trained
+    from edgegal.cli.training import begun_from, finish, opened, resuming, teachers
     from edgegal.training.classifier import CROP_SCALE, ClassifierSettings, train_classifier
 
     sets, target = opened(data, scheme)
@@ -174,7 +180,11 @@ def classifier(
         seed=seed,
     )
     taught_by = teachers(teacher, target)
-    begin, description = load_trained(start) if start else (None, None)
+    begin, description = None, None
+    if start:
+        begin, description = begun_from(
+            start, "classifier", lambda d: settings.network.build(len(d.labels), d.preprocess.width)
+        )
     scale = crop_scale or CROP_SCALE
     theirs = description.labels if description else None
     with resuming(out) as state:

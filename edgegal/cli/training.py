@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,13 @@ from edgegal.errors import InputError
 
 if TYPE_CHECKING:
     from edgegal.anchors import AnchorSpec
+    from edgegal.bundle import StageName
+    from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
     from edgegal.data import PictureSet
     from edgegal.labels import LabelScheme
     from edgegal.training.distillation import Teacher
 
-__all__ = ["anchors_asked", "finish", "opened", "resuming", "teachers"]
+__all__ = ["anchors_asked", "begun_from", "finish", "opened", "resuming", "teachers"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -41,6 +43,47 @@ def resuming(out: Path) -> Iterator[Path]:
         if new and not any(path.is_file() for path in out.rglob("*")):
             shutil.rmtree(out)
         raise
+
+
+def begun_from(
+    start: Path, stage: "StageName", build: "Callable[[ClassifierDescription | DetectorDescription], Any]"
+) -> "tuple[Any, ClassifierDescription | DetectorDescription]":
+    """The network to go on from, and what it is.
+
+    Parameters
+    ----------
+    start
+        Folder of a trained network; or a bundle, as `edgegal.zoo.resolve` takes it.
+    stage
+        Which network of a bundle.
+    build
+        From the description of a bundle's network to a new one of the same architecture, which is given its weights.
+
+    Raises
+    ------
+    InputError
+        There is neither; the bundle has no such stage, or its network is another than is built.
+    BundleError
+        The bundle is not sound.
+    MissingPartError
+        What reads the weights is not installed.
+    """
+    from edgegal import zoo
+    from edgegal.bundle.store import MANIFEST
+    from edgegal.models.artefact import is_trained, load_trained
+    from edgegal.training.restored import restore
+
+    if is_trained(start) or not (str(start) in zoo.names() or start.is_file() or (start / MANIFEST).exists()):
+        return load_trained(start)
+    bundle = zoo.resolve(str(start))
+    described = bundle.manifest.stages.get(stage)
+    if described is None:
+        raise InputError(
+            f"bundle {bundle.manifest.name} has no {stage}", "give the folder of a trained one, or a bundle with one"
+        )
+    model = build(described)
+    restore(model, bundle, described)
+    return model, described
 
 
 def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
 from edgegal.errors import InputError, MissingPartError
 
-__all__ = ["load_network", "load_trained", "read_description", "save_trained", "versions"]
+__all__ = ["is_trained", "load_network", "load_trained", "read_description", "save_trained", "versions"]
 
 _MODEL, _DESCRIPTION, _HISTORY = "model.keras", "model.json", "history.csv"
 
@@ -118,6 +118,11 @@ def _estimates_votes(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("estimate") == "vote fractions"
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a trained network lies in the folder."""
+    return (folder / _DESCRIPTION).exists()
 
 
 def load_trained(folder: Path) -> tuple[Any, ClassifierDescription | DetectorDescription]:

@@ -21,6 +21,8 @@ def names() -> tuple[str, ...]:
 def resolve(bundle: str) -> Bundle:
     """Open a bundle by path, by the name of a shipped one, or made of one model file (`open_file`).
 
+    A folder of that name that is no bundle, of pictures perhaps, does not stand in the way of a shipped one.
+
     Raises
     ------
     InputError
@@ -31,7 +33,7 @@ def resolve(bundle: str) -> Bundle:
         Something is there and is not a sound bundle.
     """
     path = Path(bundle)
-    if not path.exists() and bundle in names():
+    if bundle in names() and not path.is_file() and not (path / MANIFEST).exists():
         path = _HERE / bundle
     if not path.exists():
         raise InputError(
