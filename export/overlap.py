@@ -10,8 +10,9 @@ import numpy as np
 from edgegal.bundle.manifest import Description
 from edgegal.data import DATASETS, PictureSet, open_dataset
 from edgegal.data.boxed.boxed_set import BoxedSet
-from edgegal.data.leakage import comparable, same_galaxies
+from edgegal.data.leakage import comparable, learned_from, same_galaxies
 from edgegal.data.picture_match import matched_pictures
+from edgegal.data.registry import bare_name
 from edgegal.errors import DatasetError, InputError, MissingPartError
 from edgegal.export.progress import Progress
 from edgegal.frames import View
@@ -41,7 +42,7 @@ def parts_tested_on(description: Description, dataset: PictureSet, progress: Pro
         Told of sets that the network learned from and that are not here.
     """
     parts = [dataset.subset("test", labelled=False)]
-    for name in dict.fromkeys(entry.rpartition(" (")[0] for entry in description.provenance.datasets):
+    for name, _ in learned_from(description.provenance.datasets):
         if name == dataset.name or not _names_a_dataset(name):
             continue
         try:
@@ -52,7 +53,7 @@ def parts_tested_on(description: Description, dataset: PictureSet, progress: Pro
 
 
 def _names_a_dataset(name: str) -> bool:
-    return name in DATASETS or name.partition(":")[0] in ("folder", "csv")
+    return bare_name(name) in DATASETS or name.partition(":")[0] in ("folder", "csv", "crops")
 
 
 def without_test_galaxies(part: PictureSet, tests: Sequence[PictureSet], progress: Progress) -> PictureSet:
@@ -76,7 +77,8 @@ def refuse_near_duplicates(drawn: PictureSet, tests: Sequence[PictureSet]) -> No
         Some of `drawn` show what one of `tests` tests on.
     """
     for test in tests:
-        if comparable(drawn, test) or (drawn.name == test.name and drawn.name in DATASETS):
+        one_named_set = bare_name(drawn.name) == bare_name(test.name) in DATASETS
+        if comparable(drawn, test) or one_named_set:
             continue
         pairs = matched_pictures(drawn, test)
         if len(pairs):

@@ -133,10 +133,11 @@ def opened(names: Sequence[str], scheme: str) -> tuple[list["PictureSet"], "Labe
     The folders or names of ``folder:`` and ``csv:`` sets are read as classes of the scheme asked for.
     """
     from edgegal.data import open_dataset
+    from edgegal.data.registry import bare_name
     from edgegal.labels import scheme as scheme_named
 
     target = scheme_named(scheme) if scheme else None
-    sets = [open_dataset(name, scheme if scheme and ":" in name else None) for name in names]
+    sets = [open_dataset(name, scheme if scheme and ":" in bare_name(name) else None) for name in names]
     own = {s.scheme.labels: s.scheme for s in sets}
     if target is None and len(own) > 1:
         raise InputError("the sets have different classes", "name the classes of the network with --scheme")

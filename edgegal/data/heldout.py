@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgegal.bundle.manifest import ClassifierDescription
 from edgegal.data.framing import framed
-from edgegal.data.leakage import leaks
+from edgegal.data.leakage import leaks, learned_from, same_galaxies
 from edgegal.data.pictures import PictureSet
 from edgegal.data.registry import open_dataset
 from edgegal.errors import DatasetError, EdgegalError, InputError
@@ -65,7 +65,7 @@ def held_out(
 
     Pictures that cannot be read are left out and named in a warning. Another tells of galaxies of the set that stand in
     the training part of a set the classifier names as its source; whether they were left out there, only who trained
-    it knows.
+    it knows. One trained in a fold of a cross-validation knows pictures of every split of its set.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def held_out(
     chosen = judged.subset(None if split == "all" else split)
     if not len(chosen):
         raise DatasetError(f"{name} has no labelled pictures in its {split} split", "choose another with --split")
-    _tell_leaks(judged, description.provenance.datasets)
+    _tell_leaks(judged, chosen, description.provenance.datasets)
     size = description.preprocess.height
     chosen, pictures = chosen.read(size if framing == "whole" else None)
     if framing == "box":
@@ -153,12 +153,23 @@ def _in_common_classes(name: str, classifier: str, wanted: str | None) -> Pictur
     return opened if common == opened.scheme else opened.relabelled(common)
 
 
-def _tell_leaks(judged: PictureSet, sources: Sequence[str]) -> None:
-    for source in dict.fromkeys(text.split(" ")[0] for text in sources):
+def _tell_leaks(judged: PictureSet, chosen: PictureSet, sources: Sequence[str]) -> None:
+    for source, what in learned_from(sources):
         try:
             trained = open_dataset(source)
         except EdgegalError:
             continue  # Not a set by name, or not here.
+        if what.startswith("fold "):
+            known = same_galaxies(trained.subset(), chosen)
+            if known:
+                _LOG.warning(
+                    "%d of the %d galaxies judged were among those of %s that were split into folds: the classifier "
+                    "has learned from many of them, and the figures of its own fold are in the report of its recipe",
+                    len(known),
+                    len(chosen),
+                    source,
+                )
+            continue
         found = leaks([trained], [judged])
         if found:
             _LOG.warning(

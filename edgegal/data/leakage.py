@@ -10,7 +10,7 @@ from edgegal.data.picture_match import matched_pictures
 from edgegal.data.pictures import PictureSet
 from edgegal.data.positions import matched_positions
 
-__all__ = ["Leak", "Match", "comparable", "leaks", "same_galaxies", "without_leaks"]
+__all__ = ["Leak", "Match", "comparable", "leaks", "learned_from", "same_galaxies", "without_leaks"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ def same_galaxies(first: PictureSet, second: PictureSet, by_picture: bool = Fals
     """Galaxies that two sets share.
 
     Two pictures show the same galaxy when either set's `duplicates` names the other's id, or both sets number galaxies
-    alike (`PictureSet.id_space`) and the ids are equal; when both stand within a few arcseconds, where both sets know
-    positions; and, when asked, when the pictures themselves agree. Each pair is given once, by the first of these.
+    alike (`PictureSet.id_space`) and the ids are equal; when both are one file, as in a set split in two ways; when
+    both stand within a few arcseconds, where both sets know positions; and, when asked, when the pictures themselves
+    agree. Each pair is given once, by the first of these.
     """
     pairs = dict.fromkeys(_named(first, second), "named")
     rows: list[tuple[str, NDArray[np.int64]]] = []
@@ -57,9 +58,17 @@ def _named(first: PictureSet, second: PictureSet) -> list[tuple[str, str]]:
     alike = [i for i in first.ids if i in others] if first.id_space and first.id_space == second.id_space else []
     return [
         *((i, i) for i in alike),
+        *_of_one_file(first, second),
         *((one, other) for one, other in zip(first.ids, first.duplicates, strict=True) if other in others),
         *((one, other) for other, one in zip(second.ids, second.duplicates, strict=True) if one in known),
     ]
+
+
+def _of_one_file(first: PictureSet, second: PictureSet) -> list[tuple[str, str]]:
+    if first.store.path.resolve() != second.store.path.resolve():
+        return []
+    known = dict(zip(second.files, second.ids, strict=True))
+    return [(one, known[file]) for one, file in zip(first.ids, first.files, strict=True) if file in known]
 
 
 def comparable(first: PictureSet, second: PictureSet) -> bool:
@@ -69,6 +78,12 @@ def comparable(first: PictureSet, second: PictureSet) -> bool:
     """
     placed = all(s.positions is not None and bool(np.isfinite(s.positions).all(axis=1).any()) for s in (first, second))
     return placed or bool(first.id_space and first.id_space == second.id_space) or bool(_named(first, second))
+
+
+def learned_from(sources: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Of what a provenance names as training data, the names of sets and what of them, each once and in order."""
+    parts = (source.rpartition(" (") for source in sources)
+    return tuple(dict.fromkeys((name, what.rstrip(")")) for name, _, what in parts if name))
 
 
 def leaks(

@@ -21,11 +21,11 @@ from edgegal.data.splits import Shares, read_split
 from edgegal.data.staged import EFIGI_PICTURES, EFIGI_TABLES, NAIR_TABLE, read_efigi, read_nair_abraham
 from edgegal.data.tables import read_csv, read_folder
 from edgegal.data.votes import LabelRules
-from edgegal.errors import DatasetError
+from edgegal.errors import DatasetError, InputError
 from edgegal.labels import LabelScheme
 from edgegal.labels import scheme as scheme_named
 
-__all__ = ["DATASETS", "Dataset", "RemoteFile", "data_root", "dataset", "open_dataset", "shared_root"]
+__all__ = ["DATASETS", "Dataset", "RemoteFile", "bare_name", "data_root", "dataset", "open_dataset", "shared_root"]
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ def open_dataset(
     ----------
     name
         A name in `DATASETS`, ``folder:DIR`` (a folder for each class), ``csv:LABELS.csv``, or ``crops:DIR`` (what
-        `edgegal run` kept to be labelled).
+        `edgegal run` kept to be labelled); followed by ``@FILE.json`` for the splits of a file of `edgegal data split`.
     scheme
         Label scheme of the result. A named set is relabelled to it; the names in a folder or CSV are read as its
         labels. When None, the set's own.
@@ -318,13 +318,24 @@ def open_dataset(
     DatasetError
         No such set, or it is damaged; the file of the split was altered or is of other pictures.
     InputError
-        No such scheme, or no way to it from the set's own.
+        No such scheme, or no way to it from the set's own; or the split is said twice.
     MissingPartError
         The set needs a package that is not installed.
     """
     target = scheme_named(scheme) if scheme else None
-    opened = _opened(name, target, rules, shares)
+    bare = bare_name(name)
+    if bare != name:
+        if split is not None or shares is not None:
+            raise InputError(f"{name} says how it is split already", "leave out the other split or its shares")
+        split = Path(name[len(bare) + 1 :])
+    opened = replace(_opened(bare, target, rules, shares), name=name)
     return opened if split is None else opened.with_splits(read_split(split, opened.ids))
+
+
+def bare_name(name: str) -> str:
+    """Name of a set without the file of its split."""
+    bare, _, file = name.rpartition("@")
+    return bare if bare and file.endswith(".json") else name
 
 
 def _opened(name: str, target: LabelScheme | None, rules: LabelRules, shares: Shares | None) -> PictureSet:

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgegal.data.leakage import Leak, Match, comparable, leaks, same_galaxies
 from edgegal.data.pictures import PictureSet, Skip
-from edgegal.data.registry import DATASETS, Dataset, open_dataset
+from edgegal.data.registry import DATASETS, Dataset, bare_name, open_dataset
 from edgegal.data.splits import SPLITS, split_digest
 from edgegal.errors import DatasetError
 from edgegal.labels import UNLABELLED, scheme
@@ -162,6 +162,5 @@ def summarise(pictures: PictureSet, against: Sequence[PictureSet] | None = None,
 
 
 def _shared_but(name: str) -> list[PictureSet]:
-    return [
-        open_dataset(known.name) for known in DATASETS.values() if known.shared and known.present and known.name != name
-    ]
+    others = (known for known in DATASETS.values() if known.name != bare_name(name))
+    return [open_dataset(known.name) for known in others if known.shared and known.present]

@@ -167,3 +167,16 @@ def test_galaxies_that_the_classifier_may_have_seen_are_told_of(shared: Path, ca
     caplog.clear()
     held_out("gz1_6class", classifier("gz2-5class", source="simulated cutouts (n=600)"), "h4")
     assert not caplog.records
+
+
+def test_a_classifier_of_a_fold_has_seen_the_test_split(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+    of_fold = classifier("gz2-5class", source="gz2_kaggle_5class (fold 2, n=1)")
+    with caplog.at_level(logging.WARNING):
+        held = held_out("gz2_kaggle_5class", of_fold)
+    assert f"{len(held.ids)} of the {len(held.ids)} galaxies judged were among those" in caplog.text
+    caplog.clear()
+    held_out("gz2_kaggle_5class", of_fold, split="all")
+    assert "galaxies judged were among those" in caplog.text
+    caplog.clear()
+    held_out("gz2_kaggle_5class", classifier("gz2-5class", source="gz2_kaggle_5class (train, n=1)"))
+    assert not caplog.records

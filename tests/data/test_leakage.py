@@ -16,7 +16,14 @@ def rows(name: str, *entries: tuple[str, str, str]) -> PictureSet:
     """A set of ids with splits and duplicates; nobody reads its pictures."""
     ids, splits, duplicates = zip(*entries, strict=True)
     return PictureSet(
-        name, SCHEMES["h4"], ids, np.zeros(len(ids), np.int32), np.array(splits), duplicates, ids, FolderStore(Path())
+        name,
+        SCHEMES["h4"],
+        ids,
+        np.zeros(len(ids), np.int32),
+        np.array(splits),
+        duplicates,
+        ids,
+        FolderStore(Path(name)),
     )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edgegal.data import DATASETS, leaks, open_dataset, shared_root, without_leaks
+from edgegal.data.splits import Shares, write_split
 from edgegal.data.summary import NO_LABEL, counts, list_datasets, summarise
 from edgegal.errors import DatasetError, InputError
 
@@ -112,3 +113,43 @@ def test_shared_pictures_are_read_in_colour(name: str) -> None:
     pixels = pictures.select(np.arange(0, len(pictures), 8)).pictures(64)
     # Galaxies are redder than blue on the whole; swapped channels would turn that round.
     assert pixels[..., 0].mean() > pixels[..., 1].mean() > pixels[..., 2].mean()
+
+
+def test_a_name_can_name_the_file_of_its_split(folder: str, tmp_path: Path) -> None:
+    own = open_dataset(folder)
+    moved = np.roll(own.splits, 1)
+    write_split(tmp_path / "other.json", own.name, own.ids, moved.tolist())
+    name = f"{folder}@{tmp_path / 'other.json'}"
+    opened = open_dataset(name)
+    assert (opened.name, opened.ids) == (name, own.ids)
+    assert opened.splits.tolist() == moved.tolist()
+    assert opened.digest() != own.digest()
+    with pytest.raises(DatasetError, match="missing"):
+        open_dataset(f"{folder}@{tmp_path / 'nowhere.json'}")
+
+
+def test_one_set_split_in_two_ways_leaks(folder: str, tmp_path: Path) -> None:
+    own = open_dataset(folder)
+    swapped = np.where(own.splits == "train", "test", np.where(own.splits == "test", "train", own.splits))
+    write_split(tmp_path / "other.json", own.name, own.ids, swapped.tolist())
+    other = open_dataset(f"{folder}@{tmp_path / 'other.json'}")
+    seen = {leak.test_id for leak in leaks([other], [own])}
+    assert seen == {i for i, split in zip(own.ids, own.splits, strict=True) if split == "test"}
+
+
+def test_files_of_one_name_in_two_tables_are_two_galaxies(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        cv2.imwrite(str(tmp_path / split / "1.png"), np.full((8, 8, 3), 9, np.uint8))
+        (tmp_path / f"{split}.csv").write_text(f"file,label,split\n{split}/1.png,round,{split}\n")
+    train, test = (open_dataset(f"csv:{tmp_path / split}.csv") for split in ("train", "test"))
+    assert train.ids == test.ids
+    assert not leaks([train], [test])
+
+
+def test_a_split_is_said_once(folder: str, tmp_path: Path) -> None:
+    own = open_dataset(folder)
+    write_split(tmp_path / "other.json", own.name, own.ids, own.splits.tolist())
+    for more in ({"split": tmp_path / "other.json"}, {"shares": Shares.parse("60/20/20")}):
+        with pytest.raises(InputError, match="already"):
+            open_dataset(f"{folder}@{tmp_path / 'other.json'}", **more)
