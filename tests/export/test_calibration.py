@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegal.data import shared_root
+from edgegal.data.splits import write_split
 from edgegal.device.sources.fits import read_fits
 from edgegal.errors import DatasetError, InputError
 from edgegal.export import Calibration, Job, PictureSource, Sources, calibrate, draw
@@ -253,6 +254,18 @@ def test_known_galaxies_of_a_test_split_are_left_out(galaxies):
     kept = without_test_galaxies(part, [other], lines.append)
     assert set(part.ids) - set(kept.ids) == {part.ids[4], part.ids[9]}
     assert lines == [f"left out 2 pictures of {galaxies}: galaxies that other tests on"]
+
+
+def test_what_a_split_named_with_the_set_tests_on_is_left_out(classifier, galaxies, tmp_path):
+    dataset = open_cutouts(galaxies)
+    turned = {"train": "test", "test": "train", "val": "val"}
+    write_split(tmp_path / "turned.json", galaxies, dataset.ids, [turned[str(split)] for split in dataset.splits])
+    sources = (f"{galaxies}@{tmp_path / 'turned.json'} (train, n=4)",)
+    provenance = classifier.description.provenance.model_copy(update={"datasets": sources})
+    description = classifier.description.model_copy(update={"provenance": provenance})
+    tests = parts_tested_on(description, dataset, print)
+    assert [t.name for t in tests] == [f"{galaxies}@{tmp_path / 'turned.json'}"]
+    assert not len(without_test_galaxies(dataset.subset("train", labelled=False), tests, print))
 
 
 def test_a_split_without_pictures_is_refused(classifier, galaxies, tmp_path):
