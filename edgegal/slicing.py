@@ -36,10 +36,10 @@ _LARGE_SHARE = 0.6
 _MEDIAN_SIDE = 64
 """Pixels along each side of what the colour beyond the edges is taken from."""
 
-_PART = 0.7
+_PART = 0.8
 """Share of a box inside another from which on it may be a part of the other."""
 
-_SAME_OBJECT = 3.0
+_SAME_OBJECT = 4.0
 """Boxes inside each other and less different in area than this are two views of one galaxy; a companion is smaller."""
 
 
