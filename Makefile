@@ -136,7 +136,8 @@ zoo: .venv/.installed
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 5000 --epochs 3 --start $(ZOO)/detector1 --rate 1e-3 --seed 1 --out $(ZOO)/detector2
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12000 --epochs 5 --start $(ZOO)/detector2 --rate 1e-3 --seed 2 --out $(ZOO)/detector3
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 16000 --epochs 8 --start $(ZOO)/detector3 --seed 3 --out $(ZOO)/detector4
-	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12800 --epochs 8 --start $(ZOO)/detector4 --seed 4 --out $(ZOO)/detector
+	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12800 --epochs 8 --start $(ZOO)/detector4 --seed 4 --out $(ZOO)/detector5
+	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 10400 --epochs 8 --start $(ZOO)/detector5 --seed 5 --out $(ZOO)/detector
 	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --calibration gz2_kaggle_5class --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
 	.venv/bin/edgegal export $(ZOO)/four --calibration gz2_kaggle_5class --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record

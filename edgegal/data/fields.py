@@ -55,6 +55,9 @@ _DISTRACTED = 0.2
 _CLOSEST = 0.4
 """Overlap of the boxes of two close galaxies at most."""
 
+_SHARED_LIGHT = 0.6
+"""Of the blurred light of two close galaxies, at most so much is around both besides."""
+
 _CHANNELS_SIGMA = 3**-0.5
 """Noise of the mean of three channels, each with a noise of 1."""
 
@@ -314,7 +317,8 @@ def paired_field(
     """A field of close pairs of real galaxies, each with its own box; arguments as for `compose_field`.
 
     In composed fields no two boxes overlap. Here the halos of two galaxies run into each other, and their boxes overlap
-    by up to two fifths; in the middle of its box each is at least twice as bright as the other.
+    by up to two fifths; in the middle of its box each is at least twice as bright as the other. Around both there may
+    be light that is neither's, as of tides: boxes do not follow it.
     """
     seeing = float(np.exp(rng.uniform(np.log(1.2), np.log(4.0))))
     canvas = _background(size, stretch, rng, 0, seeing, (1.0, 1.0), distractors)[0].astype(np.float32)
@@ -332,10 +336,14 @@ def paired_field(
             continue
         pair = _beside(large, small, size, rng)
         inside = all((one.box >= 0).all() and (one.box <= size).all() for one in pair)
-        if inside and not any(_overlaps(one.box, boxes) for one in pair) and _told_apart(*pair, size):
-            for one in pair:
-                _add(canvas, one.light, one.left, one.top)
-                boxes.append(one.box)
+        if not inside or any(_overlaps(one.box, boxes) for one in pair):
+            continue
+        alone = [one.alone(size) for one in pair]
+        if _told_apart(pair, alone):
+            light = alone[0] + alone[1]
+            tides = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.1, 0.3) * side)
+            canvas += light + np.float32(rng.uniform(0, _SHARED_LIGHT)) * tides
+            boxes += [one.box for one in pair]
     return _field(_displayed(np.clip(canvas, 0, 255), rng), boxes, [])
 
 
@@ -347,6 +355,12 @@ class _Placed:
     left: int
     top: int
     box: NDArray[np.float32]
+
+    def alone(self, size: int) -> NDArray[np.float32]:
+        """Its light ``(size, size, 3)`` in a field without any other."""
+        canvas = np.zeros((size, size, 3), np.float32)
+        _add(canvas, self.light, self.left, self.top)
+        return canvas
 
 
 def _beside(large: _Shown, small: _Shown, size: int, rng: np.random.Generator) -> tuple[_Placed, _Placed]:
@@ -363,16 +377,14 @@ def _centred(shown: _Shown, centre: NDArray[np.floating]) -> _Placed:
     return _Placed(shown.light, left, top, shown.box + np.array([left, top] * 2, np.float32))
 
 
-def _told_apart(one: _Placed, other: _Placed, size: int) -> bool:
+def _told_apart(pair: tuple[_Placed, _Placed], alone: Sequence[NDArray[np.float32]]) -> bool:
     """Whether each is plain to see beside the other: boxes not too much the same, and in the middle of each its own
-    light twice the other's."""
+    light, of `alone`, twice the other's."""
+    one, other = pair
     if float(iou_matrix(one.box[None], other.box[None])[0, 0]) > _CLOSEST:
         return False
-    alone = np.zeros((2, size, size, 3), np.float32)
-    for canvas, placed in zip(alone, (one, other), strict=True):
-        _add(canvas, placed.light, placed.left, placed.top)
-    first, second = alone.mean(axis=3)
-    (x, y), (other_x, other_y) = (((p.box[:2] + p.box[2:]) / 2).astype(int) for p in (one, other))
+    first, second = (light.mean(axis=2) for light in alone)
+    (x, y), (other_x, other_y) = (((p.box[:2] + p.box[2:]) / 2).astype(int) for p in pair)
     return bool(first[y, x] >= 2 * second[y, x] and second[other_y, other_x] >= 2 * first[other_y, other_x])
 
 

@@ -122,6 +122,22 @@ def test_galaxies_of_a_pair_lie_close_and_each_in_a_box_of_its_own() -> None:
     assert touching > 10
 
 
+def test_light_that_two_galaxies_share_moves_no_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    light = np.zeros((60, 60, 3), np.uint8)
+    y, x = np.indices((60, 60)) - 29.5
+    light[:] = (200 * np.exp(-(x**2 + y**2) / 200))[..., None]
+    galaxy = IsolatedGalaxy(light, (10.0, 10.0, 50.0, 50.0))
+    brighter = 0
+    for seed in range(8):
+        shared = paired_field(256, Stretch(), [galaxy], np.random.default_rng(seed))
+        with monkeypatch.context() as without:
+            without.setattr("edgegal.data.fields._SHARED_LIGHT", 0.0)
+            apart = paired_field(256, Stretch(), [galaxy], np.random.default_rng(seed))
+        np.testing.assert_array_equal(shared.boxes, apart.boxes)
+        brighter += int((shared.picture.astype(int) - apart.picture > 3).sum() > 500)
+    assert brighter >= 4
+
+
 def test_a_long_galaxy_that_does_not_fit_is_left_out_and_small_fields_are_drawn() -> None:
     """Turned along an edge, a galaxy cut from a diagonal is longer than the longer side of its box."""
     light = np.zeros((64, 64, 3), np.uint8)
