@@ -17,6 +17,7 @@ from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
 from edgegal.data import PictureSet
 from edgegal.data.boxed.boxed_set import BoxedSet
 from edgegal.data.fields import Field
+from edgegal.data.leakage import without_leaks
 from edgegal.data.mixture import Ingredients, mixed_fields
 from edgegal.data.skies.telescopes import Telescope
 from edgegal.errors import InputError
@@ -236,7 +237,8 @@ def train_detector(
     Parameters
     ----------
     cutouts
-        Sets whose training pictures lend their galaxies; none for a purely simulated sky.
+        Sets whose training pictures lend their galaxies, but for those that another of them tests on; none for a
+        purely simulated sky.
     fields
         Training fields; a tenth as many, from the validation pictures, validate.
     settings
@@ -268,6 +270,7 @@ def train_detector(
         tells, nothing there is shows its classes, or a telescope's sensor is smaller than the network's input.
     """
     _check(settings, scheme, telescopes, frames)
+    cutouts = without_leaks(cutouts, cutouts)
     keras.utils.set_random_seed(settings.seed)
     model = begun(settings, len(scheme.labels), start)
     composed = {}

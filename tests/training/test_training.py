@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.host
 
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 
+from edgegal.data import PictureSet, open_dataset  # noqa: E402
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
 from edgegal.data.mixture import Ingredients  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
@@ -38,6 +40,27 @@ def test_box_loss_by_hand() -> None:
     codes = np.array([[[1, 1.5, 3, 1], [0, 0, 0, 0]]], np.float32)
     by_hand = 0.5 * (0.5 * 0.5**2 + (2 - 0.5)) / 4
     np.testing.assert_allclose(keras.ops.convert_to_numpy(losses.box_loss(target, codes)), [by_hand], rtol=1e-6)
+
+
+def test_a_detector_learns_from_no_galaxy_that_another_set_tests_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").mkdir()
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / "one" / f"{i}.png"), np.full((32, 32, 3), i, np.uint8))
+    name = f"folder:{tmp_path}"
+    one = open_dataset(name).with_splits(np.array(["train"] * 6))
+    other = replace(one.with_splits(np.array(["test", *["train"] * 5])), name="other")
+    lent = []
+
+    def caught(sets: list[PictureSet], *rest: object) -> None:
+        lent.extend(sets)
+        raise InterruptedError
+
+    monkeypatch.setattr(detector.Ingredients, "of", caught)
+    with pytest.raises(InterruptedError):
+        detector.train_detector([one, other], 8, detector.DetectorSettings(size=64))
+    assert [part.ids for part in lent] == [one.ids[1:], one.ids[1:]]
 
 
 def test_boxes_turn_with_their_picture() -> None:
