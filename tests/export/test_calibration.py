@@ -248,7 +248,11 @@ def test_known_galaxies_of_a_test_split_are_left_out(galaxies):
     """As training does: sets that name each other's galaxies are not refused for a few of them."""
     part = open_cutouts(galaxies).subset("train")
     other = replace(
-        part.select(np.arange(3)), name="other", duplicates=(part.ids[4], "", part.ids[9]), ids=("a", "b", "c")
+        part.select(np.arange(3)),
+        name="other",
+        duplicates=(part.ids[4], "", part.ids[9]),
+        ids=("a", "b", "c"),
+        files=("a.png", "b.png", "c.png"),
     )
     lines = []
     kept = without_test_galaxies(part, [other], lines.append)

@@ -40,7 +40,8 @@ def test_int8_outputs_are_near_and_come_as_floats(runtime, precision, open_tiny,
     outputs = by_role(open_tiny(runtime, precision).infer(batch))
     for role, wanted in tiny.reference(batch).items():
         assert outputs[role].dtype == np.float32
-        assert_allclose(outputs[role], wanted, atol=0.03)
+        # Of a range of 4; the weights for OpenVINO have seven bits.
+        assert_allclose(outputs[role], wanted, atol=0.05 if runtime == "openvino" else 0.03)
         assert not np.array_equal(outputs[role], wanted.astype(np.float32))
 
 

@@ -45,7 +45,7 @@ def test_what_nothing_is_known_of_allows_everything() -> None:
 
 def test_schemes_that_nothing_connects_are_refused() -> None:
     with pytest.raises(InputError, match="say nothing about"):
-        candidates(np.zeros(1, np.int32), SCHEMES["hubble3"], SCHEMES["galaxy6"])
+        candidates(np.zeros(1, np.int32), SCHEMES["fashion-mnist"], SCHEMES["galaxy6"])
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1]], np.float32)
