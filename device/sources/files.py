@@ -11,7 +11,16 @@ from edgegal.device.sources.base import Source
 from edgegal.errors import FrameError, InputError
 from edgegal.frames import Frame
 
-__all__ = ["SUFFIXES", "FileSource", "FolderSource", "Sequence", "is_frame_file", "natural_key", "open_file"]
+__all__ = [
+    "SUFFIXES",
+    "FileSource",
+    "FolderSource",
+    "Sequence",
+    "is_frame_file",
+    "natural_key",
+    "open_file",
+    "read_still",
+]
 
 Reader = Callable[[Path, int], Frame]
 
@@ -74,11 +83,39 @@ def open_file(path: Path) -> Source:
     FrameError
         It is a SER video that cannot be read.
     """
-    name = path.name.lower()
-    for suffixes, reader in _READERS:
-        if name.endswith(suffixes):
-            return FileSource(path, reader)
-    return ser.SerSource(path)
+    reader = _reader(path)
+    return ser.SerSource(path) if reader is None else FileSource(path, reader)
+
+
+def read_still(path: Path, index: int = 0) -> Frame:
+    """Read a file that holds one frame: a picture or a FITS file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    index
+        Number of the frame.
+
+    Raises
+    ------
+    FrameError
+        It is neither, or damaged.
+    OSError
+        It cannot be opened.
+    """
+    reader = _reader(path)
+    if reader is None:
+        raise FrameError(
+            f"{path} is neither a picture nor a FITS file",
+            f"looked for {' '.join((*pictures.SUFFIXES, *fits.SUFFIXES))}",
+        )
+    return reader(path, index)
+
+
+def _reader(path: Path) -> Reader | None:
+    """What reads a file of such a name as one frame."""
+    return next((reader for suffixes, reader in _READERS if path.name.lower().endswith(suffixes)), None)
 
 
 class Sequence(Source):

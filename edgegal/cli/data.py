@@ -21,7 +21,9 @@ app = typer.Typer(
     help="Datasets: list, download, information, splits, contact sheets, conversion, simulated sky.",
 )
 
-_BOXED = "voc:DIR, coco:FILE, yolo:DIR, cutouts:NAME, composed:NAME or simulated:DIR for pictures with boxes"
+_BOXED = (
+    "voc:DIR, coco:FILE, yolo:DIR, cutouts:NAME, composed:NAME, simulated:DIR or frames:FILE for pictures with boxes"
+)
 _NAME = typer.Argument(..., help=f"Dataset name, folder:DIR or csv:LABELS.csv; {_BOXED}.")
 _SCHEME = typer.Option(None, "--scheme", help="Label scheme, when not the dataset's own.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
@@ -194,7 +196,7 @@ def _opened_boxed(
     from edgegal.data import Shares
     from edgegal.data.boxed.names import parse_class_map
     from edgegal.data.boxed.registry import open_boxed
-    from edgegal.device.sources.fits import read_fits
+    from edgegal.device.sources.files import read_still
 
     return open_boxed(
         name,
@@ -202,7 +204,7 @@ def _opened_boxed(
         shares=Shares.parse(shares) if shares else None,
         split=split_file,
         unannotated_empty=unannotated_empty,
-        read_frame=read_fits,
+        read_frame=read_still,
     )
 
 

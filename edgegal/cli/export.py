@@ -31,7 +31,8 @@ def export(
         "--calibration",
         metavar="SET[@SPLIT]",
         help="Pictures that int8 and int16x8 read their ranges from: a dataset, folder:DIR (labels or none), csv:FILE, "
-        "voc:DIR, coco:FILE, yolo:DIR, simulated:DIR, or simulated for the sky drawn here. The train split by default.",
+        "voc:DIR, coco:FILE, yolo:DIR, simulated:DIR, frames:FILE, or simulated for the sky drawn here. The train "
+        "split by default.",
     ),
     parity: str | None = typer.Option(
         None,
@@ -62,7 +63,7 @@ def export(
 
     Exit code 1 when a variant differs too much from the float network: it is left out, those that pass are written.
     """
-    from edgegal.device.sources.fits import read_fits
+    from edgegal.device.sources.files import read_still
     from edgegal.export import (
         Identity,
         Options,
@@ -87,7 +88,7 @@ def export(
         say("parity is measured on the simulated sky: name pictures like those it will see with --parity")
     identity = Identity(name) if name else None
     check_goal(steps, out, identity, options)
-    jobs = [prepare(model, sources, samples, seed, read_fits, say) for model in models]
+    jobs = [prepare(model, sources, samples, seed, read_still, say) for model in models]
     failed: VariantsFailedError | None = None
     try:
         bundle = export_bundle(jobs, steps, out, identity, say, options)

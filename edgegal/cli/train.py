@@ -73,7 +73,7 @@ def detector(
     from edgegal.data.boxed.registry import open_all
     from edgegal.data.skies.telescopes import telescope as telescope_named
     from edgegal.data.skies.telescopes import telescope_names
-    from edgegal.device.sources.fits import read_fits
+    from edgegal.device.sources.files import read_still
     from edgegal.errors import InputError
     from edgegal.labels import scheme as scheme_named
     from edgegal.training.detector import DetectorSettings, begun, check_start, train_detector
@@ -103,7 +103,7 @@ def detector(
         [n for n in data if is_boxed(n)],
         mapped,
         target.labels,
-        read_frame=read_fits,
+        read_frame=read_still,
         unannotated_empty=unannotated_empty,
     )
     cutouts = [open_dataset(n) for n in data if not is_boxed(n)]

@@ -1,4 +1,4 @@
-"""Simulated frames as a boxed set: the FITS files of `edgegal data simulate` and the truth beside them."""
+"""A camera's frames as a boxed set: those of `edgegal data simulate`, or any with a truth of the same form."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,6 @@ from edgegal.data.boxed.annotations import UNREADABLE_PICTURES, Tally, safe_name
 from edgegal.data.boxed.boxed_set import BoxedSet, Truth, split_by_object
 from edgegal.data.boxes import SMALLEST_SIDE_PX
 from edgegal.data.pictures import refuse_if_most
-from edgegal.data.simulation import TRUTH
 from edgegal.data.splits import Shares
 from edgegal.errors import DatasetError, FrameError
 from edgegal.frames import Frame, View
@@ -23,13 +22,14 @@ from edgegal.preprocess import Stretch, as_view
 __all__ = ["FrameReader", "FrameStore", "read_frames"]
 
 FrameReader: TypeAlias = Callable[[Path, int], Frame]
-"""Reads a file as a frame, `edgegal.device.sources.fits.read_fits`: the device's own, so that a simulated frame takes
-the road of a real one. Whoever opens the set hands it over, for data stand beside the device and do not know it."""
+"""Reads a file as a frame, `edgegal.device.sources.files.read_still`: the device's own, so that such a frame takes the
+road of one at the telescope. Whoever opens the set hands it over, for data stand beside the device and do not know
+it."""
 
 
 @dataclass(frozen=True)
 class FrameStore:
-    """Linear frames of a folder as the views that networks see."""
+    """Frames of a folder, and of folders in it, as the views that networks see."""
 
     path: Path
     read: FrameReader
@@ -37,7 +37,7 @@ class FrameStore:
 
     def names(self) -> set[str]:
         """All files that are there."""
-        return {p.name for p in self.path.iterdir() if p.is_file()}
+        return {p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()}
 
     def missing(self, files: Sequence[str]) -> set[str]:
         """Those of `files` that are not there."""
@@ -60,6 +60,9 @@ class FrameStore:
                 yield 0
 
 
+_MEND = "its form is that of truth.json, which edgegal data simulate writes"
+
+
 class _Object(BaseModel):
     # Null where the object nowhere rises above the noise.
     box: tuple[float, float, float, float] | None
@@ -80,18 +83,27 @@ class _Truth(BaseModel):
 
 
 def read_frames(
-    name: str, folder: Path, read: FrameReader, stretch: Stretch = Stretch(), shares: Shares | None = None
+    name: str,
+    path: Path,
+    folder: Path,
+    read: FrameReader,
+    stretch: Stretch = Stretch(),
+    shares: Shares | None = None,
 ) -> BoxedSet:
-    """Read the truth of a simulated night; the frames are looked at once, for their sizes and scales.
+    """Read a truth; the frames are looked at once, for their sizes and scales.
 
-    All frames of a night show one field and are in one split: ``train``, unless `shares` has no such part.
+    All frames of a truth are in one split, as those of a night show one field: ``train``, unless `shares` has no such
+    part.
 
     Parameters
     ----------
     name
         Name of the set.
+    path
+        The truth: JSON as `edgegal data simulate` writes it beside its frames. Of each frame the file, and of each
+        object in it the box and, where known, class and magnitude, and whether it is unclear.
     folder
-        What `edgegal data simulate` wrote.
+        Holds the frames; their files are named relative to it.
     read
         Reads a frame.
     stretch
@@ -104,16 +116,15 @@ def read_frames(
     DatasetError
         There is no truth, it is malformed, or most frames cannot be read.
     """
-    path = folder / TRUTH
     try:
         truth = _Truth.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(f"{path} is missing", "write it with: edgegal data simulate") from None
+        raise DatasetError(f"{path} is missing", _MEND) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         wrong = f"{place} {first['msg']}".strip()
-        raise DatasetError(f"{path} is no truth: {wrong}", "write it again with: edgegal data simulate") from None
+        raise DatasetError(f"{path} is no truth: {wrong}", _MEND) from None
     frames = truth.frames
     found = sorted({entry.label for frame in frames for entry in (*frame.objects, *frame.galaxies)})
     labels = tuple(dict.fromkeys((*truth.labels, *found))) or SCHEMES["galaxy"].labels
@@ -129,9 +140,9 @@ def read_frames(
         kept.append(file)
         truths.append(_truth(frame, seen, labels))
     for skip in tally.skips():
-        refuse_if_most(name, skip, len(frames), f"simulate the night again; its frames are to be in {folder}")
+        refuse_if_most(name, skip, len(frames), f"the frames of {path.name} are to be in {folder}")
     if not kept:
-        raise DatasetError(f"{path} lists no frames", "write it again")
+        raise DatasetError(f"{path} lists no frames", _MEND)
     return BoxedSet(
         name=name,
         labels=labels,

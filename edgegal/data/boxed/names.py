@@ -6,7 +6,7 @@ from edgegal.errors import InputError
 
 __all__ = ["FORMS", "is_boxed", "parse_class_map"]
 
-FORMS = ("voc", "coco", "yolo", "cutouts", "composed", "simulated")
+FORMS = ("voc", "coco", "yolo", "cutouts", "composed", "simulated", "frames")
 
 
 def is_boxed(name: str) -> bool:

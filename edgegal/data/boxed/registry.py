@@ -9,12 +9,14 @@ from edgegal.data.boxed.frames import FrameReader, read_frames
 from edgegal.data.boxed.names import FORMS, is_boxed, parse_class_map
 from edgegal.data.boxed.voc import read_voc
 from edgegal.data.boxed.yolo import read_yolo
+from edgegal.data.pictures import PictureSet
 from edgegal.data.registry import open_dataset
+from edgegal.data.simulation import TRUTH
 from edgegal.data.splits import Shares, read_split
 from edgegal.errors import DatasetError, InputError
 from edgegal.preprocess import Stretch
 
-__all__ = ["is_boxed", "open_all", "open_boxed", "parse_class_map"]
+__all__ = ["galaxies_of", "is_boxed", "open_all", "open_boxed", "parse_class_map"]
 
 _READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
 
@@ -36,7 +38,9 @@ def open_boxed(
     name
         ``voc:DIR``, ``coco:FILE.json``, ``yolo:DIR`` or ``yolo:DATA.yaml``; ``cutouts:NAME`` with any name that
         `open_dataset` takes, whose galaxies are boxed by segmentation; ``composed:NAME`` or ``composed:NAME,COUNT``,
-        fields composed with its test galaxies; ``simulated:DIR`` that `edgegal data simulate` wrote.
+        fields composed with its test galaxies; ``simulated:DIR`` that `edgegal data simulate` wrote;
+        ``frames:FILE.json`` with the boxes of any frames in the same form, which lie beside the file, or
+        ``frames:FILE.json,DIR`` in a folder.
     class_map, labels
         See `BoxedSet.mapped`. Without both the set keeps its own classes.
     shares
@@ -46,7 +50,7 @@ def open_boxed(
     unannotated_empty
         Whether a picture without an annotation is one with nothing on it; otherwise it is left out.
     stretch
-        Stretch of the views, for composed fields and simulated frames.
+        Stretch of the views, for composed fields and frames of a camera.
     read_frame
         Reads these, see `FrameReader`; no other set needs it.
 
@@ -102,7 +106,7 @@ def _opened(
     if form not in FORMS or not location:
         raise DatasetError(
             f"{name!r} is no set with boxes",
-            "give voc:DIR, coco:FILE.json, yolo:DIR, cutouts:NAME, composed:NAME or simulated:DIR",
+            "give voc:DIR, coco:FILE.json, yolo:DIR, cutouts:NAME, composed:NAME, simulated:DIR or frames:FILE.json",
         )
     if form == "cutouts":
         # sep is imported for this form alone.
@@ -112,12 +116,44 @@ def _opened(
     if form == "composed":
         from edgegal.data.boxed.composed import COMPOSED, composed_set
 
-        dataset, _, count = location.rpartition(",")
-        if count.isdecimal():
-            return composed_set(name, open_dataset(dataset), int(count), stretch)
-        return composed_set(name, open_dataset(location), COMPOSED, stretch)
-    if form == "simulated":
+        dataset, count = _dataset_and_count(location)
+        return composed_set(name, open_dataset(dataset), COMPOSED if count is None else count, stretch)
+    if form in ("simulated", "frames"):
         if read_frame is None:
             raise ValueError(f"{name} needs read_frame")
-        return read_frames(name, Path(location), read_frame, stretch, shares)
+        truth, folder = _simulated(Path(location)) if form == "simulated" else _truth_and_folder(location)
+        return read_frames(name, truth, folder, read_frame, stretch, shares)
     return boxed_folder(name, _READERS[form](Path(location)), shares, unannotated_empty)
+
+
+def galaxies_of(name: str) -> PictureSet | None:
+    """The set that a boxed set has its galaxies from; None where it is no set of cutouts. Errors as `open_dataset`."""
+    form, _, location = name.partition(":")
+    if form not in ("cutouts", "composed"):
+        return None
+    return open_dataset(location if form == "cutouts" else _dataset_and_count(location)[0])
+
+
+def _dataset_and_count(location: str) -> tuple[str, int | None]:
+    """The parts of ``composed:NAME,COUNT``."""
+    dataset, _, count = location.rpartition(",")
+    return (dataset, int(count)) if count.isdecimal() else (location, None)
+
+
+def _simulated(folder: Path) -> tuple[Path, Path]:
+    return folder / TRUTH, folder
+
+
+def _truth_and_folder(location: str) -> tuple[Path, Path]:
+    """The truth and the folder of its frames: beside it unless the name says where."""
+    if location.endswith(_JSON):
+        return Path(location), Path(location).parent
+    truth, comma, folder = location.partition(f"{_JSON},")
+    if not comma or not folder:
+        raise DatasetError(
+            f"frames:{location} names no boxes of frames", "give frames:FILE.json or frames:FILE.json,DIR"
+        )
+    return Path(truth + _JSON), Path(folder)
+
+
+_JSON = ".json"

@@ -19,12 +19,13 @@ from edgegal.data.boxed.coco import write_coco
 from edgegal.data.boxed.convert import FORMATS, convert
 from edgegal.data.boxed.cutouts import boxed_cutouts
 from edgegal.data.boxed.names import is_boxed, parse_class_map
-from edgegal.data.boxed.registry import open_all, open_boxed
+from edgegal.data.boxed.registry import galaxies_of, open_all, open_boxed
 from edgegal.data.boxed.sheet import boxed_sheet
 from edgegal.data.boxed.summary import EMPTY, IGNORED, PICTURES, QUANTILES, summarise_boxed
 from edgegal.data.boxes import cutout_boxes
 from edgegal.data.simulation import write_night
 from edgegal.data.splits import Shares
+from edgegal.device.sources.files import read_still
 from edgegal.device.sources.fits import read_fits
 from edgegal.errors import DatasetError, InputError
 from edgegal.preprocess import Stretch, as_view
@@ -451,6 +452,57 @@ def test_a_night_with_damage(night: Path) -> None:
     (night / "truth.json").unlink()
     with pytest.raises(DatasetError, match="edgegal data simulate"):
         open_boxed(name, read_frame=read_fits)
+
+
+def test_frames_of_any_kind_have_boxes_by_their_names(night: Path, tmp_path: Path) -> None:
+    picture = np.full((40, 60, 3), 30, np.uint8)
+    cv2.imwrite(str(night / "one.jpeg"), picture)
+    (night / "inner").mkdir()
+    (night / "frame_0001.fits").rename(night / "inner" / "frame.fits")
+    boxes = [
+        {"file": "inner/frame.fits", "objects": [{"box": [5, 5, 50, 60]}]},
+        {"file": "one.jpeg", "objects": []},
+        {"file": "frame_0000.fits", "objects": [{"box": [1, 2, 30, 40]}, {"box": [60, 60, 90, 99], "unclear": True}]},
+    ]
+    for path, name in ((night / "mine.json", ""), (tmp_path / "elsewhere.json", f",{night}")):
+        path.write_text(json.dumps({"frames": boxes}))
+        boxed = open_boxed(f"frames:{path}{name}", read_frame=read_still)
+        assert boxed.ids == ("inner/frame.fits", "one.jpeg", "frame_0000.fits")
+        assert [field.boxes.tolist() for field in boxed] == [[[5, 5, 50, 60]], [], [[1, 2, 30, 40]]]
+        assert boxed.store.missing(boxed.files) == set()
+    assert_array_equal(next(iter(boxed)).picture, as_view(read_fits(night / "inner" / "frame.fits"), Stretch()))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("frames:truth", "frames:truth names no boxes of frames"),
+        ("frames:truth.json,", "names no boxes of frames"),
+        ("frames:absent.json", r"absent\.json is missing"),
+        ("frames:truth.json,nowhere", r"2 of 2 pictures|unreadable pictures"),
+    ],
+)
+def test_frames_that_are_not_there_are_named(
+    night: Path, monkeypatch: pytest.MonkeyPatch, name: str, problem: str
+) -> None:
+    monkeypatch.chdir(night)
+    with pytest.raises(DatasetError, match=problem):
+        open_boxed(name, read_frame=read_still)
+
+
+def test_boxes_lead_to_no_frames_outside_their_folder(night: Path) -> None:
+    (night / "truth.json").write_text(json.dumps({"frames": [{"file": "../secret.fits", "objects": []}]}))
+    with pytest.raises(DatasetError, match="outside its folder"):
+        open_boxed(f"frames:{night / 'truth.json'}", read_frame=read_still)
+
+
+def test_the_galaxies_of_a_boxed_set_are_those_of_its_cutouts(cutouts: str) -> None:
+    location = cutouts.removeprefix("cutouts:")
+    for name in (cutouts, f"composed:{location}", f"composed:{location},5"):
+        lent = galaxies_of(name)
+        assert lent is not None
+        assert lent.ids == open_dataset(location).ids
+    assert galaxies_of("voc:somewhere") is None
 
 
 @pytest.mark.parametrize("name", ["gz2_kaggle_5class", "voc:", "boxes:x"])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edgegal.device.sources import open_source
+from edgegal.device.sources.files import read_still
 from edgegal.errors import FrameError, InputError
 
 
@@ -61,6 +62,15 @@ def test_a_file_that_vanished_is_one_bad_frame(tmp_path: Path) -> None:
         with pytest.raises(FrameError, match=r"1\.png cannot be read"):
             next(source)
         assert next(source).index == 1
+
+
+def test_a_still_is_read_by_its_kind(tmp_path: Path) -> None:
+    write(tmp_path / "1.png", 7)
+    frame = read_still(tmp_path / "1.png", 3)
+    assert (frame.index, frame.pixels.max()) == (3, 7)
+    for name in ("night.ser", "notes.txt"):
+        with pytest.raises(FrameError, match="neither a picture nor a FITS file"):
+            read_still(tmp_path / name)
 
 
 @pytest.mark.parametrize(
