@@ -41,7 +41,7 @@ class DetectionFigures:
     ar1, ar10, ar100
         Average recall of the 1, 10 and 100 best detections a picture and class, mean over those overlaps.
     ap_by_size, ar_by_size
-        `ap` and `ar100` of each range of sizes.
+        `ap` of each range of sizes, and `ar1`, `ar10` and `ar100` of each by their names.
     truths_by_size
         Number of true boxes in each range.
     pictures, truths
@@ -55,7 +55,7 @@ class DetectionFigures:
     ar10: float
     ar100: float
     ap_by_size: Mapping[str, float]
-    ar_by_size: Mapping[str, float]
+    ar_by_size: Mapping[str, Mapping[str, float]]
     truths_by_size: Mapping[str, int]
     pictures: int
     truths: int
@@ -84,7 +84,7 @@ def coco_summary(
     return DetectionFigures(
         **{name: values[name] for name in ("ap", "ap50", "ap75", "ar1", "ar10", "ar100")},
         ap_by_size={name: values[f"ap:{name}"] for name in sizes},
-        ar_by_size={name: values[f"ar100:{name}"] for name in sizes},
+        ar_by_size={ar: {name: values[f"{ar}:{name}"] for name in sizes} for ar in ("ar1", "ar10", "ar100")},
         truths_by_size={name: truths[name] for name in sizes},
         pictures=len(truth),
         truths=truths[""],
@@ -111,8 +111,8 @@ def coco_statistic(
 ) -> Statistic:
     """The figures as a function of how often each picture counts: ``(b, n)`` to ``(b,)`` each.
 
-    By the names of the fields of `DetectionFigures`, and ``ap:small``, ``ar100:small`` for a range of sizes. Matching
-    is done here, once; the function only counts.
+    By the names of the fields of `DetectionFigures`, and ``ap:small``, ``ar1:small``, ``ar10:small``, ``ar100:small``
+    for a range of sizes. Matching is done here, once; the function only counts.
     """
     matches = _match(found, truth, ignore, sizes)
     return lambda counts: _figures(matches, counts)
@@ -145,7 +145,7 @@ def _figures(matches: _Matches, counts: NDArray[np.float64]) -> dict[str, NDArra
     }
     for name in filter(None, matches):
         figures[f"ap:{name}"] = _mean(_precisions(matches[name], counts))
-        figures[f"ar100:{name}"] = _mean(_recalls(matches[name], counts, max(_LIMITS)))
+        figures |= {f"ar{limit}:{name}": _mean(_recalls(matches[name], counts, limit)) for limit in _LIMITS}
     return figures
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "DetectionMeasures",
     "DetectionResult",
     "compare_detectors",
+    "completeness_by_side",
     "figure_keys",
     "figure_title",
     "measure_detector",
@@ -136,7 +137,7 @@ class DetectionMeasures:
 
 def figure_keys(sizes: Sizes) -> list[str]:
     """Names of COCO's figures in the order they are read."""
-    return [*_TITLES, *(f"{kind}:{name}" for kind in ("ap", "ar100") for name in sizes)]
+    return [*_TITLES, *(f"{kind}:{name}" for kind in ("ap", "ar1", "ar10", "ar100") for name in sizes)]
 
 
 def figure_title(key: str) -> str:
@@ -184,9 +185,21 @@ def measure_detector(
         areas is not None,
         threshold,
         {key: curves[key].interval(place) for key in ("precision", "recall", "f1", "false")},
-        metrics.measure_completeness(_longer_sides(result.truth), found, metrics.SIDE_EDGES),
+        _by_side(result, found),
         None if magnitudes is None else metrics.measure_completeness(magnitudes, found, _steps(magnitudes)),
     )
+
+
+def completeness_by_side(result: DetectionResult) -> Completeness:
+    """Completeness against the longer side of the true box, at the threshold of `result`, which has one."""
+    if result.threshold is None:
+        raise ValueError(f"{result.name} has no threshold")
+    matches = metrics.match_pictures(result.found, result.truth, (IOU,), None, sys.maxsize, result.ignore)
+    return _by_side(result, _found(matches, result.threshold))
+
+
+def _by_side(result: DetectionResult, found: NDArray[np.bool_]) -> Completeness:
+    return metrics.measure_completeness(_longer_sides(result.truth), found, metrics.SIDE_EDGES)
 
 
 def compare_detectors(

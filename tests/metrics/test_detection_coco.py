@@ -115,7 +115,7 @@ def coco_figures(
     }
     for a, name in enumerate(sizes, start=1):
         figures[f"ap:{name}"] = mean(precision[:, :, :, a, 2])
-        figures[f"ar100:{name}"] = mean(recall[:, :, a, 2])
+        figures |= {f"ar{limit}:{name}": mean(recall[:, :, a, k]) for k, limit in enumerate((1, 10, 100))}
     return figures
 
 
@@ -124,7 +124,7 @@ def our_figures(summary: metrics.DetectionFigures) -> dict[str, float]:
     return (
         {name: getattr(summary, name) for name in names}
         | {f"ap:{name}": value for name, value in summary.ap_by_size.items()}
-        | {f"ar100:{name}": value for name, value in summary.ar_by_size.items()}
+        | {f"{ar}:{name}": value for ar, by_size in summary.ar_by_size.items() for name, value in by_size.items()}
     )
 
 

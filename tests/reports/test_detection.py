@@ -92,7 +92,8 @@ def test_figures_of_the_document_are_those_of_the_metrics(report: Path) -> None:
     assert net["figures"]["ap"]["value"] == pytest.approx(summary.ap)
     assert net["figures"]["ap:tiny"]["value"] == pytest.approx(summary.ap_by_size["tiny"])
     assert net["truths_by_size"] == summary.truths_by_size
-    assert {f["value"] for f in perfect["figures"].values()} - {perfect["figures"]["ar1"]["value"]} == {1.0}
+    # One detection a picture cannot take all of several galaxies.
+    assert {f["value"] for key, f in perfect["figures"].items() if not key.startswith("ar1:") and key != "ar1"} == {1.0}
     (difference,) = document(report)["differences"]
     assert (difference["name"], difference["from"]) == ("perfect", "../net <script>")
     assert difference["figures"]["ap"]["value"] == pytest.approx(1 - summary.ap)
