@@ -293,6 +293,8 @@ class Agreement:
     f1: Interval
     precision: Interval
     recall: Interval
+    false: Interval
+    """False boxes a field."""
 
     @classmethod
     def of(cls, counts: NDArray[np.int64], seed: int = 0) -> "Agreement":
@@ -308,7 +310,12 @@ class Agreement:
 
             return bootstrap(len(counts), statistic, seed)
 
-        return cls(f1=interval((2, 1, 1)), precision=interval((1, 1, 0)), recall=interval((1, 0, 1)))
+        return cls(
+            f1=interval((2, 1, 1)),
+            precision=interval((1, 1, 0)),
+            recall=interval((1, 0, 1)),
+            false=bootstrap(len(counts), lambda drawn: float(counts[drawn, 1].mean()), seed),
+        )
 
 
 @dataclass(frozen=True)

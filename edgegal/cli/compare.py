@@ -47,7 +47,8 @@ def compare(
         [],
         "--data",
         help="Dataset for the classifier, or pictures with boxes for the detector: cutouts:NAME, "
-        "composed:NAME, voc:DIR, coco:FILE, yolo:DIR, simulated:DIR; repeatable; the evaluation sets otherwise.",
+        "composed:NAME, voc:DIR, coco:FILE, yolo:DIR, simulated:DIR, frames:FILE; repeatable; the evaluation sets "
+        "otherwise.",
     ),
     class_map: list[str] = typer.Option(
         [], "--class-map", help="CLASS=NAME, of boxes; CLASS= drops them, *=NAME is for all others. Repeatable."
@@ -226,11 +227,14 @@ def _boxed(
     from edgegal.benchmarks.comparison import BoxedPictures
     from edgegal.data.boxed.names import parse_class_map
     from edgegal.data.boxed.registry import open_all
-    from edgegal.device.sources.fits import read_fits
+    from edgegal.data.heldout import tell_seen
+    from edgegal.device.sources.files import read_still
 
+    for name in names if split == "test" else ():
+        tell_seen(name, detector.provenance.datasets, "detector")
     found = []
     for boxed in open_all(
-        names, parse_class_map(class_map), detector.labels, detector.preprocess.stretch, read_frame=read_fits
+        names, parse_class_map(class_map), detector.labels, detector.preprocess.stretch, read_frame=read_still
     ):
         chosen, fields = boxed.subset(None if split == "all" else split).read()
         pictures, truth, ignore = [f.picture for f in fields], [f.truth for f in fields], [f.ignore for f in fields]

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from edgegal.benchmarks.contest import Contestant
     from edgegal.benchmarks.rejection import Rejection
     from edgegal.data.fields import Field
-    from edgegal.metrics import Band, Interval
+    from edgegal.inference import Detector
+    from edgegal.metrics import Band, Completeness, Interval
     from edgegal.preprocess import Stretch
+    from edgegal.reports.detection import DetectionResult
 
 __all__ = ["app"]
 
@@ -42,7 +44,8 @@ def evaluate(
     data: list[str] = typer.Option(
         [],
         "--data",
-        help="Pictures with boxes: cutouts:NAME, composed:NAME, voc:DIR, coco:FILE, yolo:DIR, simulated:DIR.",
+        help="Pictures with boxes: cutouts:NAME, composed:NAME, voc:DIR, coco:FILE, yolo:DIR, "
+        "simulated:DIR, frames:FILE.",
     ),
     split: _Split = typer.Option(_Split.TEST, "--split", help="Split of the pictures."),
     class_map: list[str] = typer.Option(
@@ -84,6 +87,7 @@ def evaluate(
     from edgegal.errors import InputError
     from edgegal.inference import open_detector
     from edgegal.machine import this_machine
+    from edgegal.reports.detection_figures import completeness_by_side
     from edgegal.reports.parts import as_json as plain
     from edgegal.reports.parts import slug
 
@@ -93,6 +97,8 @@ def evaluate(
     if len(set(named)) < len(named):
         raise InputError(f"{max(named, key=named.count)} is named twice", "name each bundle once")
     detectors = {name: open_detector(zoo.resolve(name), runtime, precision, threads) for name in named}
+    if split is _Split.TEST:
+        _tell_seen(data, detectors)
     stretch = _same([d.stage.preprocess.stretch for d in detectors.values()], "were trained on different stretches")
     labels = _same([d.stage.labels for d in detectors.values()], "tell different classes")
     contestants = [network(name, d, threads, merge.value) for name, d in detectors.items()]
@@ -104,12 +110,19 @@ def evaluate(
         typer.echo(f"{name}: {len(fields)} pictures", err=True)
         rows = side_by_side({c.name: c for c in contestants}, fields, seed)
         where = f"{name}, split {split.value}"
-        figures = _figures(where, contestants, fields, seed, out and out / f"{number:02d}-{slug(name)}")
+        results = _results(contestants, fields)
+        figures = _figures(where, results, seed, out and out / f"{number:02d}-{slug(name)}")
+        complete = {r.name: completeness_by_side(r) for r in results}
         document["sets"].append(
-            {"data": name, "split": split.value, "detectors": [_document(r, figures[r.detector]) for r in rows]}
+            {
+                "data": name,
+                "split": split.value,
+                "detectors": [_document(r, figures[r.detector], complete[r.detector]) for r in rows],
+            }
         )
         if not as_json:
             _print_set(f"{where}: {len(fields)} pictures, {rows[0].galaxies} galaxies", rows, figures)
+            _print_completeness(where, complete)
     if false_alarms:
         frames = _distractors(false_alarms, seed, stretch)
         alarms = {c.name: measure_rejection(c, frames, seed=seed) for c in contestants}
@@ -124,6 +137,17 @@ def evaluate(
         typer.echo(text)
     elif out is not None:
         typer.echo(f"written: {out}")
+
+
+def _tell_seen(names: list[str], detectors: "Mapping[str, Detector]") -> None:
+    if not names:
+        # The packages that sets need are absent on a device.
+        return
+    from edgegal.data.heldout import tell_seen
+
+    for name in names:
+        for bundle, detector in detectors.items():
+            tell_seen(name, detector.stage.provenance.datasets, f"detector of {bundle}")
 
 
 def _same(values: Sequence[_T], what: str) -> _T:
@@ -147,27 +171,23 @@ def _opened(
     from edgegal.data.boxed.names import is_boxed, parse_class_map
     from edgegal.data.boxed.registry import open_all
     from edgegal.data.windows import without_small
-    from edgegal.device.sources.fits import read_fits
+    from edgegal.device.sources.files import read_still
     from edgegal.errors import InputError
 
     for name in names:
         if not is_boxed(name):
             raise InputError(f"{name!r} is no set with boxes", f"for the galaxies of a set of cutouts: cutouts:{name}")
-    for boxed in open_all(names, parse_class_map(class_map), labels, stretch, read_fits, unannotated_empty):
+    for boxed in open_all(names, parse_class_map(class_map), labels, stretch, read_still, unannotated_empty):
         part = boxed.subset(None if split == "all" else split)
         if not len(part):
             raise InputError(f"{boxed.name} has no pictures in its {split} split", "choose another with --split")
         yield boxed.name, [without_small(field, smallest) for field in part.read()[1]]
 
 
-def _figures(
-    where: str, contestants: "Sequence[Contestant]", fields: "Sequence[Field]", seed: int, out: Path | None
-) -> "dict[str, Mapping[str, Band]]":
-    """COCO's figures of each detector; a report of the set on the way."""
-    from edgegal.metrics import coco_bands
-    from edgegal.reports.detection import DetectionResult, write_detection_report
+def _results(contestants: "Sequence[Contestant]", fields: "Sequence[Field]") -> "list[DetectionResult]":
+    from edgegal.reports.detection import DetectionResult
 
-    results = [
+    return [
         DetectionResult(
             name=c.name,
             found=[c.everything(field.picture) for field in fields],
@@ -177,6 +197,15 @@ def _figures(
         )
         for c in contestants
     ]
+
+
+def _figures(
+    where: str, results: "Sequence[DetectionResult]", seed: int, out: Path | None
+) -> "dict[str, Mapping[str, Band]]":
+    """COCO's figures of each detector; a report of the set on the way."""
+    from edgegal.metrics import coco_bands
+    from edgegal.reports.detection import write_detection_report
+
     if out is not None:
         write_detection_report("Detectors side by side", f"On {where}.", results, out, seed=seed)
     return {r.name: coco_bands(r.found, r.truth, r.ignore, sizes={}, seed=seed, resamples=_RESAMPLES) for r in results}
@@ -197,7 +226,7 @@ _SEED_OFFSET = 5_000_000
 """Far from the seeds that training draws with."""
 
 
-def _document(row: "SideBySide", figures: "Mapping[str, Band]") -> dict[str, Any]:
+def _document(row: "SideBySide", figures: "Mapping[str, Band]", complete: "Completeness") -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -207,7 +236,17 @@ def _document(row: "SideBySide", figures: "Mapping[str, Band]") -> dict[str, Any
         "overlap": asdict(row.overlap),
         "place": asdict(row.place),
         "seconds": {"median": row.seconds.median, "iqr": row.seconds.iqr},
+        "completeness": [
+            {"sides": bin_, "galaxies": int(complete.truths[i]), "found": asdict(complete.share.interval(i))}
+            for i, bin_ in _bins(complete)
+        ],
     }
+
+
+def _bins(complete: "Completeness") -> "list[tuple[int, tuple[float, float]]]":
+    """Number and ends of each bin that holds a galaxy."""
+    ends = complete.edges.tolist()
+    return [(i, (ends[i], ends[i + 1])) for i, n in enumerate(complete.truths.tolist()) if n]
 
 
 def _spread(interval: "Interval") -> str:
@@ -220,20 +259,38 @@ def _spread(interval: "Interval") -> str:
 def _print_set(title: str, rows: "Sequence[SideBySide]", figures: "Mapping[str, Mapping[str, Band]]") -> None:
     from edgegal.cli.output import print_table
 
-    header = ["detector", "AP@.5 [95 %]", "AP@.5:.95", "AR@1", "AR@100", "F1", "precision", "recall", "F1 by place"]
+    header = ["detector", "AP@.5 [95 %]", "AP@.5:.95", "AR@1", "AR@100", "F1", "precision", "recall", "false a picture"]
     typer.echo(title)
     print_table(
-        [*header, "ms a picture"],
+        [*header, "F1 by place", "ms a picture"],
         [
             [
                 row.detector,
                 *(_spread(figures[row.detector][key].interval()) for key in ("ap50", "ap", "ar1", "ar100")),
-                *(_spread(v) for v in (row.overlap.f1, row.overlap.precision, row.overlap.recall, row.place.f1)),
+                *(_spread(v) for v in (row.overlap.f1, row.overlap.precision, row.overlap.recall, row.overlap.false)),
+                _spread(row.place.f1),
                 f"{1000 * row.seconds.median:.1f} ± {1000 * row.seconds.iqr / 2:.1f}",
             ]
             for row in rows
         ],
     )
+
+
+def _print_completeness(where: str, complete: "Mapping[str, Completeness]") -> None:
+    from edgegal.cli.output import print_table
+
+    first = next(iter(complete.values()))
+    rows = [
+        [
+            f"{low:.0f} to {high:.0f}" if high < float("inf") else f"{low:.0f} and more",
+            str(first.truths[i]),
+            *(_spread(c.share.interval(i)) for c in complete.values()),
+        ]
+        for i, (low, high) in _bins(first)
+    ]
+    if rows:
+        typer.echo(f"share of the galaxies found, {where}")
+        print_table(["longer side, px", "galaxies", *complete], rows)
 
 
 def _print_alarms(count: int, alarms: "Mapping[str, Sequence[Rejection]]") -> None:

@@ -1,7 +1,7 @@
 """Pictures to judge a classifier on, in classes that the set and the classifier share."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegal.bundle.manifest import ClassifierDescription
+from edgegal.data.boxed.registry import galaxies_of
 from edgegal.data.framing import framed
 from edgegal.data.leakage import leaks, learned_from, same_galaxies
 from edgegal.data.pictures import PictureSet
@@ -18,7 +19,7 @@ from edgegal.frames import View
 from edgegal.labels import SCHEMES, LabelScheme, label_map
 from edgegal.labels import scheme as scheme_named
 
-__all__ = ["Framing", "HeldOut", "common_scheme", "held_out"]
+__all__ = ["Framing", "HeldOut", "common_scheme", "held_out", "tell_seen"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ def held_out(
     chosen = judged.subset(None if split == "all" else split)
     if not len(chosen):
         raise DatasetError(f"{name} has no labelled pictures in its {split} split", "choose another with --split")
-    _tell_leaks(judged, chosen, description.provenance.datasets)
+    _tell_folds(chosen, description.provenance.datasets)
+    _tell_leaks(judged, description.provenance.datasets, "classifier")
     size = description.preprocess.height
     chosen, pictures = chosen.read(size if framing == "whole" else None)
     if framing == "box":
@@ -153,29 +155,54 @@ def _in_common_classes(name: str, classifier: str, wanted: str | None) -> Pictur
     return opened if common == opened.scheme else opened.relabelled(common)
 
 
-def _tell_leaks(judged: PictureSet, chosen: PictureSet, sources: Sequence[str]) -> None:
-    for source, what in learned_from(sources):
-        try:
-            trained = open_dataset(source)
-        except EdgegalError:
-            continue  # Not a set by name, or not here.
-        if what.startswith("fold "):
-            known = same_galaxies(trained.subset(), chosen)
-            if known:
-                _LOG.warning(
-                    "%d of the %d galaxies judged were among those of %s that were split into folds: the classifier "
-                    "has learned from many of them, and the figures of its own fold are in the report of its recipe",
-                    len(known),
-                    len(chosen),
-                    source,
-                )
-            continue
-        found = leaks([trained], [judged])
+def _tell_folds(chosen: PictureSet, sources: Sequence[str]) -> None:
+    for trained, what in _learned_from(sources):
+        known = same_galaxies(trained.subset(), chosen) if what.startswith("fold ") else ()
+        if known:
+            _LOG.warning(
+                "%d of the %d galaxies judged were among those of %s that were split into folds: the classifier "
+                "has learned from many of them, and the figures of its own fold are in the report of its recipe",
+                len(known),
+                len(chosen),
+                trained.name,
+            )
+
+
+def tell_seen(name: str, sources: Sequence[str], network: str) -> None:
+    """Warn of galaxies on which a detector is judged and from which it may have learned, as `held_out` does.
+
+    Parameters
+    ----------
+    name
+        A boxed set, as `edgegal.data.boxed.registry.open_boxed` takes it; those without cutouts are passed over.
+    sources
+        What the detector's provenance names as training data.
+    network
+        What it is called in the warning.
+    """
+    judged = galaxies_of(name)
+    if judged is not None:
+        _tell_leaks(judged, sources, network)
+
+
+def _tell_leaks(judged: PictureSet, sources: Sequence[str], network: str) -> None:
+    for trained, what in _learned_from(sources):
+        found = () if what.startswith("fold ") else leaks([trained], [judged])
         if found:
             _LOG.warning(
                 "%d test galaxies of %s stand in the training part of %s: if they were not left out there, "
-                "the classifier has seen them",
+                "the %s has seen them",
                 len(found),
                 judged.name,
-                source,
+                trained.name,
+                network,
             )
+
+
+def _learned_from(sources: Sequence[str]) -> Iterator[tuple[PictureSet, str]]:
+    """The sets that are here, and what of each."""
+    for source, what in learned_from(sources):
+        try:
+            yield open_dataset(source), what
+        except EdgegalError:
+            continue  # Not a set by name, or not here.

@@ -160,6 +160,7 @@ def test_boxes_are_counted_by_overlap_and_by_place():
     assert_allclose(
         [row.overlap.precision.value, row.overlap.recall.value, row.overlap.f1.value], [1 / 4, 1 / 2, 2 / 6]
     )
+    assert (row.overlap.false.value, row.place.false.value) == (3, 2)
     assert_allclose([row.place.precision.value, row.place.recall.value, row.place.f1.value], [2 / 4, 2 / 2, 4 / 6])
 
 

@@ -55,6 +55,9 @@ def test_detectors_stand_side_by_side_with_a_report(
         assert 0 < row["ap50"]["low"] <= row["ap50"]["value"] <= row["ap50"]["high"] <= 1
         assert row["place"]["f1"]["value"] >= row["overlap"]["f1"]["value"]
         assert row["seconds"]["median"] > 0
+        assert sum(step["galaxies"] for step in row["completeness"]) == row["galaxies"]
+        found = sum(step["galaxies"] * step["found"]["value"] for step in row["completeness"])
+        assert found == pytest.approx(row["overlap"]["recall"]["value"] * row["galaxies"])
     assert set(document["false_alarms"]) == {network["detector"], "sep"}
     assert {row["frames"] for row in document["false_alarms"]["sep"]} == {2}
     assert json.loads((tmp_path / "evaluation.json").read_text()) == document
@@ -67,6 +70,7 @@ def test_the_table_names_detectors_and_figures(frames: str, capsys: pytest.Captu
     assert called("evaluate", "--data", frames, "--split", "all", "--precision", "fp32") == 0
     said = capsys.readouterr().out
     assert "AP@.5" in said
+    assert "share of the galaxies found" in said
     assert "fp32" in said
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgegal.bundle.manifest import ClassifierDescription, Provenance
-from edgegal.data.heldout import common_scheme, held_out
+from edgegal.data.heldout import common_scheme, held_out, tell_seen
 from edgegal.errors import DatasetError, EdgegalError, InputError
 from edgegal.labels import SCHEMES
 from edgegal.preprocess import Preprocess
@@ -166,6 +166,20 @@ def test_galaxies_that_the_classifier_may_have_seen_are_told_of(shared: Path, ca
     assert "1 test galaxies of gz1_6class stand in the training part of gz2_kaggle_5class" in caplog.text
     caplog.clear()
     held_out("gz1_6class", classifier("gz2-5class", source="simulated cutouts (n=600)"), "h4")
+    assert not caplog.records
+
+
+def test_galaxies_that_a_detector_may_have_seen_are_told_of(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = ("gz2_kaggle_5class (galaxies of its training cutouts)", "simulated sky")
+    for name in ("cutouts:gz1_6class", "composed:gz1_6class,20"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            tell_seen(name, source, "detector of mine")
+        assert "1 test galaxies of gz1_6class stand in the training part of gz2_kaggle_5class" in caplog.text
+        assert "the detector of mine has seen them" in caplog.text
+    caplog.clear()
+    tell_seen("cutouts:gz2_kaggle_5class", source, "detector")
+    tell_seen("voc:frames", source, "detector")
     assert not caplog.records
 
 
