@@ -167,6 +167,7 @@ def test_every_architecture_is_trained_by_a_step(architecture: str) -> None:
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
     """What it says of its validation fields is its loss against the targets of that matching, and of no other."""
     fields = [f for f in compose_fields(20, 0, 64, Stretch()) if len(f.boxes)][:4]
@@ -185,6 +186,7 @@ def test_a_detector_is_fitted_with_its_architectures_matching() -> None:
     assert said != pytest.approx(loss[PUBLISHED_MATCHING], rel=1e-2)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_detector_learns_and_is_validated_on_hard_fields_too(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -197,6 +199,7 @@ def test_a_detector_learns_and_is_validated_on_hard_fields_too(monkeypatch: pyte
     assert asked == [True, True]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_classifier_learns_and_is_saved(tmp_path: Path) -> None:
     from edgegal.data import open_dataset
     from edgegal.data.simulated import simulate_cutouts
