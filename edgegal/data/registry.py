@@ -25,7 +25,17 @@ from edgegal.errors import DatasetError, InputError
 from edgegal.labels import LabelScheme
 from edgegal.labels import scheme as scheme_named
 
-__all__ = ["DATASETS", "Dataset", "RemoteFile", "bare_name", "data_root", "dataset", "open_dataset", "shared_root"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "RemoteFile",
+    "bare_name",
+    "data_root",
+    "dataset",
+    "open_dataset",
+    "parse_split",
+    "shared_root",
+]
 
 
 @dataclass(frozen=True)
@@ -323,13 +333,25 @@ def open_dataset(
         The set needs a package that is not installed.
     """
     target = scheme_named(scheme) if scheme else None
-    bare = bare_name(name)
-    if bare != name:
-        if split is not None or shares is not None:
-            raise InputError(f"{name} says how it is split already", "leave out the other split or its shares")
-        split = Path(name[len(bare) + 1 :])
+    bare, split = parse_split(name, shares, split)
     opened = replace(_opened(bare, target, rules, shares), name=name)
     return opened if split is None else opened.with_splits(read_split(split, opened.ids))
+
+
+def parse_split(name: str, shares: Shares | None, split: Path | None) -> tuple[str, Path | None]:
+    """Name of a set without the file of its split, and that file, `split` where the name has none.
+
+    Raises
+    ------
+    InputError
+        The name has one, and shares or a split are given beside it.
+    """
+    bare = bare_name(name)
+    if bare == name:
+        return name, split
+    if split is not None or shares is not None:
+        raise InputError(f"{name} says how it is split already", "leave out the other split or its shares")
+    return bare, Path(name[len(bare) + 1 :])
 
 
 def bare_name(name: str) -> str:

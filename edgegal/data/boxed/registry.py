@@ -1,6 +1,7 @@
 """Boxed sets by name, such as ``voc:DIR`` and ``cutouts:NAME``: `edgegal.data.boxed.names` has all forms."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgegal.data.boxed.boxed_set import EVERY_OTHER, BoxedSet, boxed_folder
@@ -10,7 +11,7 @@ from edgegal.data.boxed.names import FORMS, is_boxed, parse_class_map
 from edgegal.data.boxed.voc import read_voc
 from edgegal.data.boxed.yolo import read_yolo
 from edgegal.data.pictures import PictureSet
-from edgegal.data.registry import open_dataset
+from edgegal.data.registry import open_dataset, parse_split
 from edgegal.data.simulation import TRUTH
 from edgegal.data.splits import Shares, read_split
 from edgegal.errors import DatasetError, InputError
@@ -18,6 +19,7 @@ from edgegal.preprocess import Stretch
 
 __all__ = ["galaxies_of", "is_boxed", "open_all", "open_boxed", "parse_class_map"]
 
+_OF_CUTOUTS = ("cutouts", "composed")
 _READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
 
 
@@ -40,13 +42,13 @@ def open_boxed(
         `open_dataset` takes, whose galaxies are boxed by segmentation; ``composed:NAME`` or ``composed:NAME,COUNT``,
         fields composed with its test galaxies; ``simulated:DIR`` that `edgegal data simulate` wrote;
         ``frames:FILE.json`` with the boxes of any frames in the same form, which lie beside the file, or
-        ``frames:FILE.json,DIR`` in a folder.
+        ``frames:FILE.json,DIR`` in a folder. Any with ``@FILE.json`` after it, which says its split.
     class_map, labels
         See `BoxedSet.mapped`. Without both the set keeps its own classes.
     shares
         Shares of the splits, 70/15/15 when None; a set that brings a split keeps it.
     split
-        File of `edgegal data split` that says the splits instead.
+        File of `edgegal data split` that says the splits, where the name does not.
     unannotated_empty
         Whether a picture without an annotation is one with nothing on it; otherwise it is left out.
     stretch
@@ -58,10 +60,16 @@ def open_boxed(
     ------
     DatasetError
         No such set, or it is damaged; a class is not in the map.
+    InputError
+        The split is said twice.
     MissingPartError
         The set needs a package that is not installed.
     """
-    opened = _opened(name, shares, unannotated_empty, stretch, read_frame)
+    # Cutouts keep the split that their own name says.
+    bare = name
+    if name.partition(":")[0] not in _OF_CUTOUTS:
+        bare, split = parse_split(name, shares, split)
+    opened = replace(_opened(bare, shares, unannotated_empty, stretch, read_frame), name=name)
     if split is not None:
         opened = opened.with_splits(read_split(split, opened.ids))
     return opened.mapped(class_map or {}, labels) if class_map or labels is not None else opened
@@ -129,7 +137,7 @@ def _opened(
 def galaxies_of(name: str) -> PictureSet | None:
     """The set that a boxed set has its galaxies from; None where it is no set of cutouts. Errors as `open_dataset`."""
     form, _, location = name.partition(":")
-    if form not in ("cutouts", "composed"):
+    if form not in _OF_CUTOUTS:
         return None
     return open_dataset(location if form == "cutouts" else _dataset_and_count(location)[0])
 

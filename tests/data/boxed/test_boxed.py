@@ -24,7 +24,7 @@ from edgegal.data.boxed.sheet import boxed_sheet
 from edgegal.data.boxed.summary import EMPTY, IGNORED, PICTURES, QUANTILES, summarise_boxed
 from edgegal.data.boxes import cutout_boxes
 from edgegal.data.simulation import write_night
-from edgegal.data.splits import Shares
+from edgegal.data.splits import Shares, write_split
 from edgegal.device.sources.files import read_still
 from edgegal.device.sources.fits import read_fits
 from edgegal.errors import DatasetError, InputError
@@ -290,6 +290,18 @@ def test_a_class_map_is_parsed(entries: list[str]) -> None:
 def test_what_is_no_class_map(entries: list[str]) -> None:
     with pytest.raises(InputError):
         parse_class_map(entries)
+
+
+def test_a_name_says_the_file_of_its_split(tmp_path: Path) -> None:
+    name = coco(tmp_path, THREE)
+    boxed = open_boxed(name)
+    file = tmp_path / "split.json"
+    write_split(file, name, boxed.ids, ["val"] * len(boxed))
+    named = open_boxed(f"{name}@{file}")
+    assert set(named.splits) == {"val"}
+    assert named.name == f"{name}@{file}"
+    with pytest.raises(InputError, match="says how it is split already"):
+        open_boxed(f"{name}@{file}", shares=Shares())
 
 
 def test_the_digest_knows_pictures_boxes_classes_and_splits(tmp_path: Path) -> None:
