@@ -59,6 +59,11 @@ def begun_from(
     build
         From the description of a bundle's network to a new one of the same architecture, which is given its weights.
 
+    Returns
+    -------
+    tuple
+        A Keras model, and the description that stands beside it.
+
     Raises
     ------
     InputError

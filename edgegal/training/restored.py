@@ -5,9 +5,9 @@ and variance of what comes into it, and with the factor and offset that leave th
 float ONNX variant is read, where layers keep their names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -110,28 +110,40 @@ def _fill(model: keras.Model, file: Path) -> list[tuple[Any, Any]]:
             continue
         if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
             raise _not_found_again(layer.name)
-        # Converters call the network within one of their own, where the names of its layers get a number.
-        found = [i for i, (names, _, _) in enumerate(folded) if names & {layer.name, f"{layer.name}_1"}]
-        if len(found) != 1:
-            raise ValueError(f"it has no layer {layer.name}" if not found else f"layer {layer.name} is there twice")
-        used.update(found)
-        _, kernel, bias = folded[found[0]]
-        kernel = _as_keras(layer, kernel)
-        if kernel.shape != tuple(layer.kernel.shape):
-            raise ValueError(f"layer {layer.name} is {kernel.shape} there, not {tuple(layer.kernel.shape)}")
-        if layer.use_bias:
-            layer.set_weights([kernel, bias])
-            continue
-        norm = _norm_after(layer)
-        layer.set_weights([kernel])
-        norm.set_weights(_only_adding(bias, norm.epsilon))
-        norms.append((layer, norm))
+        index = _index(folded, layer.name)
+        used.add(index)
+        norm = _give(layer, folded[index])
+        if norm is not None:
+            norms.append((layer, norm))
     if len(used) != len(folded):
         raise ValueError("it has more layers")
     for layer in set(_leaves(model)) - {norm for _, norm in norms}:
         if isinstance(layer, layers.BatchNormalization):
             raise _not_found_again(layer.name)
     return norms
+
+
+def _index(folded: Sequence["_Folded"], name: str) -> int:
+    """Where the layer of that name is; `ValueError` when it is not, or twice."""
+    # Converters call the network within one of their own, where the names of its layers get a number.
+    found = [i for i, layer in enumerate(folded) if layer.names & {name, f"{name}_1"}]
+    if len(found) != 1:
+        raise ValueError(f"layer {name} is there twice" if found else f"it has no layer {name}")
+    return found[0]
+
+
+def _give(layer: Any, folded: "_Folded") -> Any | None:
+    """Give a layer its weights; the normalisation that the bias went to, None when it has a bias itself."""
+    kernel = _as_keras(layer, folded.kernel)
+    if kernel.shape != tuple(layer.kernel.shape):
+        raise ValueError(f"layer {layer.name} is {kernel.shape} there, not {tuple(layer.kernel.shape)}")
+    if layer.use_bias:
+        layer.set_weights([kernel, folded.bias])
+        return None
+    norm = _norm_after(layer)
+    layer.set_weights([kernel])
+    norm.set_weights(_only_adding(folded.bias, norm.epsilon))
+    return norm
 
 
 def _not_found_again(layer: str) -> InputError:
@@ -142,11 +154,17 @@ def _not_found_again(layer: str) -> InputError:
     )
 
 
-def _folded(file: Path) -> Iterator[tuple[set[str], NDArray[np.float32], NDArray[np.float32]]]:
-    """Of every convolution and dense layer of an ONNX file the parts of its names, its kernel, and its bias.
+class _Folded(NamedTuple):
+    """A convolution or dense layer of an ONNX file, and the factors and offsets of its channels that follow it."""
 
-    Factors and offsets of its channels that follow it are part of it.
-    """
+    names: set[str]
+    """The parts of its names."""
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def _folded(file: Path) -> Iterator[_Folded]:
+    """Every convolution and dense layer, in the order of the file."""
     try:
         import onnx
     except ImportError as error:
@@ -157,24 +175,29 @@ def _folded(file: Path) -> Iterator[tuple[set[str], NDArray[np.float32], NDArray
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     following = {name: node for node in reversed(graph.node) for name in node.input}
     for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm"):
+        if node.op_type in ("Conv", "Gemm"):
+            yield _with_what_follows(node, constants, following)
+
+
+def _with_what_follows(
+    node: Any, constants: Mapping[str, NDArray[np.float32]], following: Mapping[str, Any]
+) -> _Folded:
+    if node.input[1] not in constants:
+        raise ValueError(f"its layer {node.name} has no weights of its own")
+    kernel = constants[node.input[1]]
+    channels = kernel.shape[0 if node.op_type == "Conv" else 1]
+    bias = constants[node.input[2]] if len(node.input) > 2 else np.zeros(channels, np.float32)
+    names = {part for name in (node.name, *node.input, *node.output) for part in name.split("/")}
+    for step in ("Mul", "Add"):
+        after = following.get(node.output[0])
+        values = [constants[i] for i in after.input if i in constants] if after else []
+        if after is None or after.op_type != step or len(values) != 1 or values[0].size != channels:
             continue
-        if node.input[1] not in constants:
-            raise ValueError(f"its layer {node.name} has no weights of its own")
-        kernel = constants[node.input[1]]
-        channels = kernel.shape[0 if node.op_type == "Conv" else 1]
-        bias = constants[node.input[2]] if len(node.input) > 2 else np.zeros(channels, np.float32)
-        names = {part for name in (node.name, *node.input, *node.output) for part in name.split("/")}
-        for step in ("Mul", "Add"):
-            after = following.get(node.output[0])
-            values = [constants[i] for i in after.input if i in constants] if after else []
-            if after is None or after.op_type != step or len(values) != 1 or values[0].size != channels:
-                continue
-            vector = values[0].reshape(-1)
-            kernel = kernel * vector.reshape(-1, 1, 1, 1) if step == "Mul" else kernel
-            bias = bias * vector if step == "Mul" else bias + vector
-            node = after
-        yield names, kernel, bias
+        vector = values[0].reshape(-1)
+        kernel = kernel * vector.reshape(-1, 1, 1, 1) if step == "Mul" else kernel
+        bias = bias * vector if step == "Mul" else bias + vector
+        node = after
+    return _Folded(names, kernel, bias)
 
 
 def _only_adding(bias: NDArray[np.float32], epsilon: float) -> list[NDArray[np.float32]]:
