@@ -9,6 +9,7 @@
 #   test-arm64    the shipped networks and the device path on emulated ARM cores, against this machine
 #   bench         latency of the shipped bundle on this machine
 #   zoo           train, export and measure the shipped bundle again (hours on two cores; needs the shared pictures)
+#   detectors     train the published detectors beside the shipped one's architecture and measure them (hours, likewise)
 #   pins          resolve constraints/*.txt again
 #   clean         remove environments and everything built
 
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test lint test-host test-legacy test-slow test-realsky test-peers test-night test-arm64 bench zoo pins clean
+.PHONY: demo test lint test-host test-legacy test-slow test-realsky test-peers test-night test-arm64 bench zoo detectors pins clean
 
 comma := ,
 # The first interpreter that really starts (a version manager leaves names that do not) and fits a range.
@@ -146,6 +147,15 @@ zoo: .venv/.installed
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --data gz1_6class --scheme h4 --record
 	.venv/bin/edgegal compare edgegal/zoo/four-classes --record
 	.venv/bin/edgegal compare edgegal/zoo/four-classes --data gz2_kaggle_5class --data gz1_6class --scheme h4 --record
+
+DETECTORS := ssd-mobilenet-v2 ssd-mobilenet-v2-fpnlite efficientdet-lite0 ssdlite-mobilenet-v2-topdown
+COMPARED := build/compare
+detectors: .venv/.installed
+	for kind in $(DETECTORS); do test -d $(COMPARED)/bundles/$$kind && continue; \
+	    case $$kind in efficientdet-lite0) weights=imagenet;; *) weights=none;; esac; \
+	    env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture $$kind --weights $$weights --fields 2400 --epochs 6 --out $(COMPARED)/$$kind; \
+	    .venv/bin/edgegal export $(COMPARED)/$$kind --calibration gz2_kaggle_5class --format tflite --out $(COMPARED)/bundles/$$kind || test $$? -eq 1; done
+	.venv/bin/edgegal evaluate $(addprefix $(COMPARED)/bundles/,$(DETECTORS)) --data cutouts:gz2_kaggle_5class --data composed:gz2_kaggle_5class --false-alarms 20 --out $(COMPARED)/judged
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 pins:
