@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegal.benchmarks.rejection import false_boxes
 from edgegal.benchmarks.statistics import Statistics
 from edgegal.detections import Detections, contained
 from edgegal.errors import InputError, MissingPartError
@@ -294,7 +295,7 @@ class Agreement:
     precision: Interval
     recall: Interval
     false: Interval
-    """False boxes a field."""
+    """False boxes a field, with the interval of `edgegal.benchmarks.rejection.Rejection`."""
 
     @classmethod
     def of(cls, counts: NDArray[np.int64], seed: int = 0) -> "Agreement":
@@ -314,7 +315,7 @@ class Agreement:
             f1=interval((2, 1, 1)),
             precision=interval((1, 1, 0)),
             recall=interval((1, 0, 1)),
-            false=bootstrap(len(counts), lambda drawn: float(counts[drawn, 1].mean()), seed),
+            false=false_boxes(counts[:, 1], seed),
         )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegal.detections import Detections
 from edgegal.frames import View
 from edgegal.metrics import Interval, bootstrap, wilson
 
-__all__ = ["Rejection", "measure_rejection"]
+__all__ = ["Rejection", "false_boxes", "measure_rejection"]
 
 _NONE_SEEN = 3.0
 """Upper end, 95 % one-sided, of the mean of a Poisson count that was 0: the rule of three."""
@@ -71,13 +72,17 @@ def measure_rejection(
 def _rejection(kind: str, found: Sequence[Detections], class_index: int | None, seed: int) -> Rejection:
     scores = [f.scores if class_index is None else f.scores[f.classes == class_index] for f in found]
     counts = np.array([len(s) for s in scores])
-    boxes = bootstrap(len(counts), lambda drawn: float(counts[drawn].mean()), seed)
-    if not counts.any():
-        boxes = Interval(0.0, 0.0, _NONE_SEEN / len(counts))
     return Rejection(
         kind=kind,
         frames=len(counts),
-        boxes=boxes,
+        boxes=false_boxes(counts, seed),
         alarmed=wilson(int((counts > 0).sum()), len(counts)),
         highest=max((float(s.max()) for s in scores if len(s)), default=float("nan")),
     )
+
+
+def false_boxes(counts: NDArray[np.int64], seed: int) -> Interval:
+    """Mean of how many false boxes each frame ``(n,)`` has, with its interval as `Rejection.boxes` says."""
+    if not counts.any():
+        return Interval(0.0, 0.0, _NONE_SEEN / len(counts))
+    return bootstrap(len(counts), lambda drawn: float(counts[drawn].mean()), seed)

@@ -117,7 +117,7 @@ def draw(
     seed
         Seed of the draw.
     read_frame
-        Reads frames of ``simulated:DIR``, see `open_boxed`.
+        Reads frames of ``simulated:DIR`` and ``frames:FILE.json``, see `open_boxed`.
     progress
         Told when there are fewer than asked for, and what was left out because something is tested on it.
 

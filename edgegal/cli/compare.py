@@ -230,7 +230,7 @@ def _boxed(
     from edgegal.data.heldout import tell_seen
     from edgegal.device.sources.files import read_still
 
-    for name in names if split == "test" else ():
+    for name in names if split in ("test", "all") else ():
         tell_seen(name, detector.provenance.datasets, "detector")
     found = []
     for boxed in open_all(

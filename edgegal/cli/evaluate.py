@@ -97,7 +97,7 @@ def evaluate(
     if len(set(named)) < len(named):
         raise InputError(f"{max(named, key=named.count)} is named twice", "name each bundle once")
     detectors = {name: open_detector(zoo.resolve(name), runtime, precision, threads) for name in named}
-    if split is _Split.TEST:
+    if split in (_Split.TEST, _Split.ALL):
         _tell_seen(data, detectors)
     stretch = _same([d.stage.preprocess.stretch for d in detectors.values()], "were trained on different stretches")
     labels = _same([d.stage.labels for d in detectors.values()], "tell different classes")
@@ -141,7 +141,7 @@ def evaluate(
 
 def _tell_seen(names: list[str], detectors: "Mapping[str, Detector]") -> None:
     if not names:
-        # The packages that sets need are absent on a device.
+        # What reads sets may be absent on a device.
         return
     from edgegal.data.heldout import tell_seen
 

@@ -25,7 +25,8 @@ def detector(
     data: list[str] = typer.Option(
         [],
         "--data",
-        help="Set of cutouts that lends its galaxies, or frames with boxes: voc:DIR, coco:FILE, yolo:DIR; repeatable.",
+        help="Set of cutouts that lends its galaxies, or frames with boxes: voc:DIR, coco:FILE, yolo:DIR, "
+        "frames:FILE; repeatable.",
     ),
     out: Path = _OUT,
     fields: int = typer.Option(6000, "--fields", min=1, help="Fields to make."),

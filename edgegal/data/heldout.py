@@ -1,7 +1,7 @@
 """Pictures to judge a classifier on, in classes that the set and the classifier share."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,8 +93,9 @@ def held_out(
     chosen = judged.subset(None if split == "all" else split)
     if not len(chosen):
         raise DatasetError(f"{name} has no labelled pictures in its {split} split", "choose another with --split")
-    _tell_folds(chosen, description.provenance.datasets)
-    _tell_leaks(judged, description.provenance.datasets, "classifier")
+    sources = _learned_from(description.provenance.datasets)
+    _tell_folds(chosen, sources)
+    _tell_leaks(judged, sources, "classifier")
     size = description.preprocess.height
     chosen, pictures = chosen.read(size if framing == "whole" else None)
     if framing == "box":
@@ -155,8 +156,8 @@ def _in_common_classes(name: str, classifier: str, wanted: str | None) -> Pictur
     return opened if common == opened.scheme else opened.relabelled(common)
 
 
-def _tell_folds(chosen: PictureSet, sources: Sequence[str]) -> None:
-    for trained, what in _learned_from(sources):
+def _tell_folds(chosen: PictureSet, sources: "Sequence[_Source]") -> None:
+    for trained, what in sources:
         known = same_galaxies(trained.subset(), chosen) if what.startswith("fold ") else ()
         if known:
             _LOG.warning(
@@ -169,7 +170,7 @@ def _tell_folds(chosen: PictureSet, sources: Sequence[str]) -> None:
 
 
 def tell_seen(name: str, sources: Sequence[str], network: str) -> None:
-    """Warn of galaxies on which a detector is judged and from which it may have learned, as `held_out` does.
+    """Warn of test galaxies from which a detector may have learned, as `held_out` does of a classifier's.
 
     Parameters
     ----------
@@ -182,11 +183,11 @@ def tell_seen(name: str, sources: Sequence[str], network: str) -> None:
     """
     judged = galaxies_of(name)
     if judged is not None:
-        _tell_leaks(judged, sources, network)
+        _tell_leaks(judged, _learned_from(sources), network)
 
 
-def _tell_leaks(judged: PictureSet, sources: Sequence[str], network: str) -> None:
-    for trained, what in _learned_from(sources):
+def _tell_leaks(judged: PictureSet, sources: "Sequence[_Source]", network: str) -> None:
+    for trained, what in sources:
         found = () if what.startswith("fold ") else leaks([trained], [judged])
         if found:
             _LOG.warning(
@@ -199,10 +200,15 @@ def _tell_leaks(judged: PictureSet, sources: Sequence[str], network: str) -> Non
             )
 
 
-def _learned_from(sources: Sequence[str]) -> Iterator[tuple[PictureSet, str]]:
-    """The sets that are here, and what of each."""
+_Source = tuple[PictureSet, str]
+
+
+def _learned_from(sources: Sequence[str]) -> list[_Source]:
+    """The sets of cutouts that are here, and what of each."""
+    found = []
     for source, what in learned_from(sources):
         try:
-            yield open_dataset(source), what
-        except EdgegalError:
-            continue  # Not a set by name, or not here.
+            found.append((galaxies_of(source) or open_dataset(source), what))
+        except (EdgegalError, ImportError):
+            continue  # Not a set by name, or not here, or nothing here that reads it.
+    return found

@@ -185,21 +185,25 @@ def measure_detector(
         areas is not None,
         threshold,
         {key: curves[key].interval(place) for key in ("precision", "recall", "f1", "false")},
-        _by_side(result, found),
+        _by_side(result.truth, found),
         None if magnitudes is None else metrics.measure_completeness(magnitudes, found, _steps(magnitudes)),
     )
 
 
 def completeness_by_side(result: DetectionResult) -> Completeness:
-    """Completeness against the longer side of the true box, at the threshold of `result`, which has one."""
+    """Share of the galaxies, class 0, that are found, by the longer side of the true box.
+
+    At the threshold of `result`, which has one.
+    """
     if result.threshold is None:
         raise ValueError(f"{result.name} has no threshold")
-    matches = metrics.match_pictures(result.found, result.truth, (IOU,), None, sys.maxsize, result.ignore)
-    return _by_side(result, _found(matches, result.threshold))
+    truth = [t.select(t.classes == 0) for t in result.truth]
+    matches = metrics.match_pictures(result.found, truth, (IOU,), 0, sys.maxsize, result.ignore)
+    return _by_side(truth, _found(matches, result.threshold))
 
 
-def _by_side(result: DetectionResult, found: NDArray[np.bool_]) -> Completeness:
-    return metrics.measure_completeness(_longer_sides(result.truth), found, metrics.SIDE_EDGES)
+def _by_side(truth: Sequence[Detections], found: NDArray[np.bool_]) -> Completeness:
+    return metrics.measure_completeness(_longer_sides(truth), found, metrics.SIDE_EDGES)
 
 
 def compare_detectors(

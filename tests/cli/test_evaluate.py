@@ -117,6 +117,22 @@ def test_compare_judges_a_detector_on_frames_with_boxes(frames: str, capsys: pyt
     assert 0 <= int8["f1"]["value"] <= 1
 
 
+def test_galaxies_that_a_detector_may_have_seen_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The shipped one learned from sets of this name, and names them."""
+    asked = []
+    monkeypatch.setattr("edgegal.data.heldout.tell_seen", lambda name, sources, network: asked.append((name, network)))
+    (tmp_path / "mine.json").write_text(
+        json.dumps({"frames": [{"file": "one.png", "objects": [{"box": [9, 9, 40, 50]}]}]})
+    )
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((64, 64, 3), 8, np.uint8))
+    name = f"frames:{tmp_path / 'mine.json'}"
+    for verb in ("evaluate", "compare"):
+        assert called(verb, "galaxies", "--data", name, "--split", "all", "--runtime", "onnxruntime") in (0, 1)
+    assert asked == [(name, "detector of galaxies"), (name, "detector")]
+
+
 def test_small_galaxies_can_count_neither_way(frames: str, capsys: pytest.CaptureFixture[str]) -> None:
     counts = []
     for smallest in ("0", "40"):

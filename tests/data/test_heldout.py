@@ -170,16 +170,17 @@ def test_galaxies_that_the_classifier_may_have_seen_are_told_of(shared: Path, ca
 
 
 def test_galaxies_that_a_detector_may_have_seen_are_told_of(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
-    source = ("gz2_kaggle_5class (galaxies of its training cutouts)", "simulated sky")
-    for name in ("cutouts:gz1_6class", "composed:gz1_6class,20"):
+    lent = ("gz2_kaggle_5class (galaxies of its training cutouts)", "simulated sky")
+    boxed = ("cutouts:gz2_kaggle_5class (training pictures)",)
+    for name, source in (("cutouts:gz1_6class", lent), ("composed:gz1_6class,20", boxed)):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             tell_seen(name, source, "detector of mine")
         assert "1 test galaxies of gz1_6class stand in the training part of gz2_kaggle_5class" in caplog.text
         assert "the detector of mine has seen them" in caplog.text
     caplog.clear()
-    tell_seen("cutouts:gz2_kaggle_5class", source, "detector")
-    tell_seen("voc:frames", source, "detector")
+    tell_seen("cutouts:gz2_kaggle_5class", lent, "detector")
+    tell_seen("voc:frames", lent, "detector")
     assert not caplog.records
 
 

@@ -261,7 +261,7 @@ def test_the_shipped_networks_find_m51(shared: Shared) -> None:
 
 
 def test_the_galaxy_of_a_catalogued_field_is_found(shared: Shared) -> None:
-    """The one of 20 pixels and more, by sep at 3 sigma; with every runtime that is installed."""
+    """The one of 20 pixels and more, above 1.5 sigma; with every runtime that is installed."""
     view = view_of(shared("fits_misc/sep_image.fits"))
     bundle = zoo.resolve(zoo.DEFAULT)
     assert bundle.manifest.detector is not None

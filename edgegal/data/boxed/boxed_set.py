@@ -22,7 +22,7 @@ from edgegal.data.stores import FolderStore, Store
 from edgegal.errors import DatasetError
 from edgegal.labels import UNLABELLED
 
-__all__ = ["EVERY_OTHER", "BoxedSet", "Truth", "boxed_folder", "split_by_object"]
+__all__ = ["EVERY_OTHER", "BoxedSet", "Truth", "boxed_folder", "refuse_if_most_boxes", "split_by_object"]
 
 EVERY_OTHER = "*"
 """Key of a class map that stands for all classes it does not name."""
@@ -315,8 +315,7 @@ def boxed_folder(
     skips = (*found.skipped, *tally.skips())
     pictures = len(annotations) + sum(len(skip.names) for skip in found.skipped)
     boxes = sum(len(annotation.classes) for annotation in kept)
-    for skip in skips:
-        _refuse_if_most(name, skip, boxes if skip.reason.startswith("boxes") else pictures)
+    refuse_if_most_boxes(name, skips, pictures, boxes, "mend or remove them")
     if not kept:
         raise DatasetError(
             f"{name} holds no annotated pictures",
@@ -345,11 +344,13 @@ def _truth(annotation: Annotation, size: tuple[int, int], labels: Sequence[str],
     return Truth.of(size, boxes[good], classes[good], annotation.ignore[good])
 
 
-def _refuse_if_most(name: str, skip: Skip, total: int) -> None:
-    """As `refuse_if_most`, of pictures or boxes."""
-    if skip.reason.startswith("boxes") and len(skip.names) > _LARGEST_BROKEN_SHARE * total:
-        raise DatasetError(f"{name}: of {total} boxes, {skip}", "look at the unit and the order of the corners")
-    refuse_if_most(name, skip, total, "mend or remove them")
+def refuse_if_most_boxes(name: str, skips: Sequence[Skip], pictures: int, boxes: int, mend: str) -> None:
+    """As `refuse_if_most`, of pictures or of boxes, whichever a reason is of; `mend` is for pictures."""
+    for skip in skips:
+        if not skip.reason.startswith("boxes"):
+            refuse_if_most(name, skip, pictures, mend)
+        elif len(skip.names) > _LARGEST_BROKEN_SHARE * boxes:
+            raise DatasetError(f"{name}: of {boxes} boxes, {skip}", "look at the unit and the order of the corners")
 
 
 def _splits(

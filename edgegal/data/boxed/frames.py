@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from typing_extensions import Self
 
 from edgegal.data.boxed.annotations import UNREADABLE_PICTURES, Tally, safe_name, sound_boxes
-from edgegal.data.boxed.boxed_set import BoxedSet, Truth, split_by_object
+from edgegal.data.boxed.boxed_set import BoxedSet, Truth, refuse_if_most_boxes, split_by_object
 from edgegal.data.boxes import SMALLEST_SIDE_PX
-from edgegal.data.pictures import refuse_if_most
 from edgegal.data.splits import Shares
 from edgegal.errors import DatasetError, FrameError
 from edgegal.frames import Frame, View
@@ -76,6 +76,12 @@ class _FrameTruth(BaseModel):
     objects: list[_Object] = []
     galaxies: list[_Object] = []
 
+    @model_validator(mode="after")
+    def _says_what_is_there(self) -> Self:
+        if not self.model_fields_set & {"objects", "galaxies"}:
+            raise ValueError(f"{self.file} has no list of objects; an empty one says that nothing is there")
+        return self
+
 
 class _Truth(BaseModel):
     labels: list[str] = []
@@ -89,11 +95,12 @@ def read_frames(
     read: FrameReader,
     stretch: Stretch = Stretch(),
     shares: Shares | None = None,
+    one_field: bool = False,
 ) -> BoxedSet:
     """Read a truth; the frames are looked at once, for their sizes and scales.
 
-    All frames of a truth are in one split, as those of a night show one field: ``train``, unless `shares` has no such
-    part.
+    Boxes are cut to their frames. Those without an area or outside are left out, counted and named; so are frames that
+    cannot be read.
 
     Parameters
     ----------
@@ -109,12 +116,16 @@ def read_frames(
     stretch
         Stretch of the views.
     shares
-        Shares of the splits.
+        Shares of the splits, by file.
+    one_field
+        Whether all frames show the same galaxies, as those of a night do. They are in one split then: ``train``, unless
+        `shares` has no such part.
 
     Raises
     ------
     DatasetError
-        There is no truth, it is malformed, or most frames cannot be read.
+        There is no truth, it is malformed or names a frame twice; most frames cannot be read, or most boxes are left
+        out.
     """
     try:
         truth = _Truth.model_validate_json(path.read_bytes())
@@ -126,28 +137,32 @@ def read_frames(
         wrong = f"{place} {first['msg']}".strip()
         raise DatasetError(f"{path} is no truth: {wrong}", _MEND) from None
     frames = truth.frames
+    files = [safe_name(frame.file, str(path)) for frame in frames]
+    twice = next((file for file in files if files.count(file) > 1), None)
+    if twice is not None:
+        raise DatasetError(f"{path}: frame {twice} stands twice", "list all its objects in one place")
     found = sorted({entry.label for frame in frames for entry in (*frame.objects, *frame.galaxies)})
     labels = tuple(dict.fromkeys((*truth.labels, *found))) or SCHEMES["galaxy"].labels
     tally = Tally()
     kept, truths = [], []
-    for frame in frames:
-        file = safe_name(frame.file, str(path))
+    for frame, file in zip(frames, files, strict=True):
         try:
             seen = read(folder / file, 0)
         except (FrameError, OSError):
             tally.add(UNREADABLE_PICTURES, file)
             continue
         kept.append(file)
-        truths.append(_truth(frame, seen, labels))
-    for skip in tally.skips():
-        refuse_if_most(name, skip, len(frames), f"the frames of {path.name} are to be in {folder}")
+        truths.append(_truth(frame, seen, labels, tally))
+    boxes = sum(entry.box is not None for frame in frames for entry in (*frame.objects, *frame.galaxies))
+    mend = f"the frames of {path.name} are to be in {folder}"
+    refuse_if_most_boxes(name, tally.skips(), len(frames), boxes, mend)
     if not kept:
         raise DatasetError(f"{path} lists no frames", _MEND)
     return BoxedSet(
         name=name,
         labels=labels,
         ids=tuple(kept),
-        splits=split_by_object([name] * len(kept), truths, shares),
+        splits=split_by_object([name] * len(kept) if one_field else kept, truths, shares),
         files=tuple(kept),
         store=FrameStore(folder, read, stretch),
         truths=tuple(truths),
@@ -155,9 +170,12 @@ def read_frames(
     )
 
 
-def _truth(frame: _FrameTruth, seen: Frame, labels: Sequence[str]) -> Truth:
+def _truth(frame: _FrameTruth, seen: Frame, labels: Sequence[str], tally: Tally) -> Truth:
     objects = [entry for entry in (*frame.objects, *frame.galaxies) if entry.box is not None]
     boxes, faults = sound_boxes(np.array([entry.box for entry in objects], np.float64).reshape(-1, 4), *seen.size)
+    for number, fault in enumerate(faults, 1):
+        if fault:
+            tally.add(fault, f"box {number} of {frame.file}")
     good = np.array([not fault for fault in faults], np.bool_)
     classes = np.array([labels.index(entry.label) for entry in objects], np.int32)
     magnitudes = np.array([np.nan if e.magnitude is None else e.magnitude for e in objects], np.float64)

@@ -11,7 +11,7 @@ from edgegal.data.boxed.names import FORMS, is_boxed, parse_class_map
 from edgegal.data.boxed.voc import read_voc
 from edgegal.data.boxed.yolo import read_yolo
 from edgegal.data.pictures import PictureSet
-from edgegal.data.registry import open_dataset, parse_split
+from edgegal.data.registry import bare_name, open_dataset, parse_split
 from edgegal.data.simulation import TRUTH
 from edgegal.data.splits import Shares, read_split
 from edgegal.errors import DatasetError, InputError
@@ -20,6 +20,7 @@ from edgegal.preprocess import Stretch
 __all__ = ["galaxies_of", "is_boxed", "open_all", "open_boxed", "parse_class_map"]
 
 _OF_CUTOUTS = ("cutouts", "composed")
+_JSON = ".json"
 _READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
 
 
@@ -42,7 +43,8 @@ def open_boxed(
         `open_dataset` takes, whose galaxies are boxed by segmentation; ``composed:NAME`` or ``composed:NAME,COUNT``,
         fields composed with its test galaxies; ``simulated:DIR`` that `edgegal data simulate` wrote;
         ``frames:FILE.json`` with the boxes of any frames in the same form, which lie beside the file, or
-        ``frames:FILE.json,DIR`` in a folder. Any with ``@FILE.json`` after it, which says its split.
+        ``frames:FILE.json,DIR`` in a folder. ``@FILE.json`` after any of them says its split, after NAME in
+        ``composed:NAME@FILE.json,COUNT``.
     class_map, labels
         See `BoxedSet.mapped`. Without both the set keeps its own classes.
     shares
@@ -65,10 +67,7 @@ def open_boxed(
     MissingPartError
         The set needs a package that is not installed.
     """
-    # Cutouts keep the split that their own name says.
-    bare = name
-    if name.partition(":")[0] not in _OF_CUTOUTS:
-        bare, split = parse_split(name, shares, split)
+    bare, split = _bare_and_split(name, shares, split)
     opened = replace(_opened(bare, shares, unannotated_empty, stretch, read_frame), name=name)
     if split is not None:
         opened = opened.with_splits(read_split(split, opened.ids))
@@ -129,9 +128,23 @@ def _opened(
     if form in ("simulated", "frames"):
         if read_frame is None:
             raise ValueError(f"{name} needs read_frame")
-        truth, folder = _simulated(Path(location)) if form == "simulated" else _truth_and_folder(location)
-        return read_frames(name, truth, folder, read_frame, stretch, shares)
+        night = form == "simulated"
+        truth, folder = (Path(location) / TRUTH, Path(location)) if night else _truth_and_folder(location)
+        return read_frames(name, truth, folder, read_frame, stretch, shares, one_field=night)
     return boxed_folder(name, _READERS[form](Path(location)), shares, unannotated_empty)
+
+
+def _bare_and_split(name: str, shares: Shares | None, split: Path | None) -> tuple[str, Path | None]:
+    """A name as its own form is written, and the split to give the set."""
+    form, _, location = name.partition(":")
+    if form in _OF_CUTOUTS:
+        # `open_dataset` takes the split that the name says.
+        parse_split(location if form == "cutouts" else _dataset_and_count(location)[0], None, split)
+        return name, split
+    if form in ("coco", "frames") and _JSON not in bare_name(name):
+        # What ends in .json is the set itself, below a folder with such a sign in its name.
+        return name, split
+    return parse_split(name, shares, split)
 
 
 def galaxies_of(name: str) -> PictureSet | None:
@@ -148,10 +161,6 @@ def _dataset_and_count(location: str) -> tuple[str, int | None]:
     return (dataset, int(count)) if count.isdecimal() else (location, None)
 
 
-def _simulated(folder: Path) -> tuple[Path, Path]:
-    return folder / TRUTH, folder
-
-
 def _truth_and_folder(location: str) -> tuple[Path, Path]:
     """The truth and the folder of its frames: beside it unless the name says where."""
     if location.endswith(_JSON):
@@ -162,6 +171,3 @@ def _truth_and_folder(location: str) -> tuple[Path, Path]:
             f"frames:{location} names no boxes of frames", "give frames:FILE.json or frames:FILE.json,DIR"
         )
     return Path(truth + _JSON), Path(folder)
-
-
-_JSON = ".json"

@@ -300,8 +300,26 @@ def test_a_name_says_the_file_of_its_split(tmp_path: Path) -> None:
     named = open_boxed(f"{name}@{file}")
     assert set(named.splits) == {"val"}
     assert named.name == f"{name}@{file}"
-    with pytest.raises(InputError, match="says how it is split already"):
-        open_boxed(f"{name}@{file}", shares=Shares())
+    for twice in ({"shares": Shares()}, {"split": file}):
+        with pytest.raises(InputError, match="says how it is split already"):
+            open_boxed(f"{name}@{file}", **twice)
+
+
+def test_a_folder_with_the_sign_of_a_split_is_a_folder(tmp_path: Path) -> None:
+    assert len(open_boxed(coco(tmp_path / "me@work", THREE))) == len(THREE)
+
+
+def test_cutouts_say_their_split_once(cutouts: str, tmp_path: Path) -> None:
+    whole = open_dataset(cutouts.removeprefix("cutouts:"))
+    file = tmp_path / "split.json"
+    write_split(file, whole.name, whole.ids, ["test"] * len(whole))
+    assert set(open_boxed(f"{cutouts}@{file}").splits) == {"test"}
+    lent = galaxies_of(f"composed:{whole.name}@{file},5")
+    assert lent is not None
+    assert set(lent.splits) == {"test"}
+    for name in (f"{cutouts}@{file}", f"composed:{whole.name}@{file},5"):
+        with pytest.raises(InputError, match="says how it is split already"):
+            open_boxed(name, split=file)
 
 
 def test_the_digest_knows_pictures_boxes_classes_and_splits(tmp_path: Path) -> None:
@@ -491,7 +509,7 @@ def test_frames_of_any_kind_have_boxes_by_their_names(night: Path, tmp_path: Pat
         ("frames:truth", "frames:truth names no boxes of frames"),
         ("frames:truth.json,", "names no boxes of frames"),
         ("frames:absent.json", r"absent\.json is missing"),
-        ("frames:truth.json,nowhere", r"2 of 2 pictures|unreadable pictures"),
+        ("frames:truth.json,nowhere", "unreadable pictures"),
     ],
 )
 def test_frames_that_are_not_there_are_named(
@@ -500,6 +518,40 @@ def test_frames_that_are_not_there_are_named(
     monkeypatch.chdir(night)
     with pytest.raises(DatasetError, match=problem):
         open_boxed(name, read_frame=read_still)
+
+
+@pytest.mark.parametrize(
+    ("frames", "problem"),
+    [
+        ([{"file": "frame_0000.fits", "boxes": [[1, 2, 30, 40]]}], "frame_0000.fits has no list of objects"),
+        ([{"file": "frame_0000.fits", "objects": []}] * 2, "frame frame_0000.fits stands twice"),
+        ([{"file": "frame_0000.fits", "objects": [{"box": [30, 40, 1, 2]}]}], "of 1 boxes, 1 boxes without an area"),
+    ],
+)
+def test_boxes_of_frames_that_cannot_be_meant_are_refused(night: Path, frames: list[object], problem: str) -> None:
+    (night / "mine.json").write_text(json.dumps({"frames": frames}))
+    with pytest.raises(DatasetError, match=problem):
+        open_boxed(f"frames:{night / 'mine.json'}", read_frame=read_still)
+
+
+def test_boxes_of_frames_that_are_left_out_are_named(night: Path) -> None:
+    boxes = [[5, 5, 50, 60], [-20, -20, -1, -1], [60, 60, 90, 99]]
+    frames = [{"file": "frame_0000.fits", "objects": [{"box": box} for box in boxes]}]
+    (night / "mine.json").write_text(json.dumps({"frames": frames}))
+    boxed = open_boxed(f"frames:{night / 'mine.json'}", read_frame=read_still)
+    assert names(boxed, "boxes") == ("box 2 of frame_0000.fits",)
+    assert boxed.truths[0].boxes.tolist() == [boxes[0], boxes[2]]
+
+
+def test_frames_of_ones_own_are_split_by_their_names(tmp_path: Path) -> None:
+    files = [f"{i}.png" for i in range(10)]
+    for file in files:
+        cv2.imwrite(str(tmp_path / file), np.full((40, 60, 3), 30, np.uint8))
+    truth = [{"file": file, "objects": [{"box": [1, 2, 30, 40]}]} for file in files]
+    (tmp_path / "mine.json").write_text(json.dumps({"frames": truth}))
+    name = f"frames:{tmp_path / 'mine.json'}"
+    boxed = open_boxed(name, shares=Shares(6, 2, 2), read_frame=read_still)
+    assert [len(boxed.subset(part)) for part in ("train", "val", "test")] == [6, 2, 2]
 
 
 def test_boxes_lead_to_no_frames_outside_their_folder(night: Path) -> None:
