@@ -154,8 +154,8 @@ detectors: .venv/.installed
 	for kind in $(DETECTORS); do test -d $(COMPARED)/bundles/$$kind && continue; \
 	    case $$kind in efficientdet-lite0) weights=imagenet;; *) weights=none;; esac; \
 	    env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture $$kind --weights $$weights --fields 2400 --epochs 6 --out $(COMPARED)/$$kind; \
-	    .venv/bin/edgegal export $(COMPARED)/$$kind --calibration gz2_kaggle_5class --format tflite --out $(COMPARED)/bundles/$$kind || test $$? -eq 1; done
-	.venv/bin/edgegal evaluate $(addprefix $(COMPARED)/bundles/,$(DETECTORS)) --data cutouts:gz2_kaggle_5class --data composed:gz2_kaggle_5class --false-alarms 20 --out $(COMPARED)/judged
+	    .venv/bin/edgegal export $(COMPARED)/$$kind --calibration gz2_kaggle_5class --format tflite --precision fp32 --out $(COMPARED)/bundles/$$kind; done
+	.venv/bin/edgegal evaluate $(addprefix $(COMPARED)/bundles/,$(DETECTORS)) --precision fp32 --data cutouts:gz2_kaggle_5class --data composed:gz2_kaggle_5class --false-alarms 50 --out $(COMPARED)/judged
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 pins:
