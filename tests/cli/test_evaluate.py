@@ -120,7 +120,7 @@ def test_compare_judges_a_detector_on_frames_with_boxes(frames: str, capsys: pyt
 def test_galaxies_that_a_detector_may_have_seen_are_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The shipped one learned from sets of this name, and names them."""
+    """Both verbs ask, of every set; what is told then is tested with `tell_seen`."""
     asked = []
     monkeypatch.setattr("edgegal.data.heldout.tell_seen", lambda name, sources, network: asked.append((name, network)))
     (tmp_path / "mine.json").write_text(
