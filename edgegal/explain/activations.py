@@ -26,7 +26,8 @@ class LayerMaps:
     kind
         Its Keras class: ``Conv2D``, ``MaxPooling2D``.
     maps
-        ``(n, rows, columns, channels)`` float32, a picture each, as the layer gives them.
+        ``(n, rows, columns, channels)`` float32, a picture each, as the layer gives them; of the look at the whole
+        picture where the network looks several times.
     """
 
     layer: str
@@ -59,6 +60,8 @@ def layer_maps(model: keras.Model, pictures: View, layer: str | None = None) -> 
         raise InputError("no pictures to look at")
     _, answers = recorded(model, wanted, network_input(pictures))
     return [
-        LayerMaps(site.path, type(site.layer).__name__, ops.convert_to_numpy(answer).astype(np.float32))
+        LayerMaps(
+            site.path, type(site.layer).__name__, ops.convert_to_numpy(answer)[: len(pictures)].astype(np.float32)
+        )
         for site, answer in zip(wanted, answers, strict=True)
     ]

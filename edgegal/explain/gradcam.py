@@ -30,6 +30,7 @@ class ClassMaps:
     ----------
     heat
         ``(n, rows, columns)`` float32, 0-1, at the resolution of the layer; all 0 where nothing speaks for the class.
+        Of the look at the whole picture where the network looks several times.
     classes
         ``(n,)`` int32: the winning class, which the map is of.
     probabilities
@@ -84,7 +85,7 @@ def grad_cam(model: keras.Model, pictures: View, layer: str | None = None) -> Cl
         return ops.sum(ops.log(ops.sum(found * winners, axis=1) + keras.config.epsilon()))
 
     weights = gradient(evidence, np.zeros_like(features)).mean(axis=(1, 2), keepdims=True)
-    heat = np.maximum((features * weights).mean(axis=3), 0)
+    heat = np.maximum((features * weights).mean(axis=3), 0)[: len(pictures)]
     highest = heat.max(axis=(1, 2), keepdims=True)
     heat = np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0)
     return ClassMaps(heat.astype(np.float32), classes, probabilities.astype(np.float32), site.path, site.grid)

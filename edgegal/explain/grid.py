@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import layers
 
-__all__ = ["PIXELS", "Grid", "after"]
+__all__ = ["PIXELS", "Grid", "after", "covering"]
 
 _WINDOWED = (
     layers.Conv2D,
@@ -41,10 +41,16 @@ PIXELS = Grid(0.5, 1.0)
 """The grid of the picture itself."""
 
 
+def covering(size: int, extent: int) -> Grid:
+    """Grid of `extent` cells over all of a picture of `size` pixels."""
+    return Grid(size / extent / 2, size / extent)
+
+
 def after(layer: Any, grid: Grid, extent: int) -> Grid:
     """Grid of what a layer gives: centres of the receptive fields (Araujo et al. 2019).
 
-    Convolutions, poolings and zero padding, square and alike in both axes; other layers are taken to keep the grid.
+    Convolutions, poolings, zero padding and cropping, square and alike in both axes; other layers are taken to keep
+    the grid.
 
     Parameters
     ----------
@@ -57,6 +63,8 @@ def after(layer: Any, grid: Grid, extent: int) -> Grid:
     """
     if isinstance(layer, layers.ZeroPadding2D):
         return Grid(grid.start - grid.step * int(layer.padding[0][0]), grid.step)
+    if isinstance(layer, layers.Cropping2D):
+        return Grid(grid.start + grid.step * int(layer.cropping[0][0]), grid.step)
     if not isinstance(layer, _WINDOWED):
         return grid
     size = layer.kernel_size if hasattr(layer, "kernel_size") else layer.pool_size

@@ -15,7 +15,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edgegal.errors import InputError
-from edgegal.explain.grid import PIXELS, Grid, after
+from edgegal.explain.grid import PIXELS, Grid, after, covering
 
 __all__ = ["CONVOLUTIONS", "POOLINGS", "Site", "chosen_site", "map_sites", "overridden", "recorded", "survey"]
 
@@ -86,7 +86,9 @@ def survey(model: keras.Model) -> tuple[Site, ...]:
     def noted(path: str, layer: Any) -> Callable[..., Any]:
         def note(answer: Any, *inputs: Any) -> Any:
             extent = int(_first(inputs).shape[1]) if len(_first(inputs).shape) == 4 else 0
-            grid = next((grids[id(t)][1] for t in _tensors(inputs) if id(t) in grids), latest.get(extent, PIXELS))
+            # What no layer made, a resized picture say, is taken to show all of it.
+            unknown = covering(size[0], extent) if extent else PIXELS
+            grid = next((grids[id(t)][1] for t in _tensors(inputs) if id(t) in grids), latest.get(extent, unknown))
             shape = tuple(int(n) for n in answer.shape[1:])
             if len(shape) == 3:
                 grid = after(layer, grid, extent)
@@ -150,7 +152,11 @@ def chosen_site(sites: tuple[Site, ...], layer: str) -> Site:
 
 
 def recorded(model: keras.Model, sites: tuple[Site, ...], batch: NDArray[np.float32]) -> tuple[Any, list[Any]]:
-    """What the network and each site give for a batch ``(n, h, w, 3)``, 0-255, as tensors; gradients flow through."""
+    """What the network and each site give for a batch ``(n, h, w, 3)``, 0-255, as tensors; gradients flow through.
+
+    Of a network that looks at each picture several times (`edgegal.models.classifier.compact_network`), a site gives
+    the maps of all looks, those at whole pictures first.
+    """
     answers: dict[str, Any] = {}
 
     def kept(path: str) -> Callable[..., Any]:

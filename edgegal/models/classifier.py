@@ -5,20 +5,25 @@ optionally with squeeze-and-excitation (Hu et al. 2018). No hard sigmoid: the sc
 tf2onnx.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-__all__ = ["compact_network", "inverted_residual_network", "separable_network"]
+from edgegal.errors import InputError
+
+__all__ = ["CLOSEST", "compact_network", "inverted_residual_network", "separable_network"]
 
 # .99 lags behind on runs of a few thousand steps.
 _MOMENTUM = 0.9
 
 _SQUEEZE = 4
 """Channels of a block over those in the middle of its squeeze-and-excitation."""
+
+CLOSEST = 16
+"""Least side in pixels of a look at the middle of a picture."""
 
 Block = Callable[[Any, int, int, str], Any]
 """Tensor, channels out, stride and name to the tensor after the block."""
@@ -71,14 +76,32 @@ def _inverted_residual(x: Any, filters: int, stride: int, name: str, expansion: 
     return layers.Add(name=f"{name}_add")([shortcut, x]) if stride == 1 and channels == filters else x
 
 
-def _image(size: int) -> tuple[Any, Any]:
+def _image(size: int, zooms: Sequence[float] = (), mirrored: bool = False) -> tuple[Any, Any]:
     image = keras.Input((size, size, 3), name="image")
+    x = _looks(image, size, zooms, mirrored) if zooms or mirrored else image
     # A pure factor, no offset: zero padding then means black sky, and exporters fold it into the first convolution.
-    return image, layers.Rescaling(1 / 255, name="rescale")(image)
+    return image, layers.Rescaling(1 / 255, name="rescale")(x)
 
 
-def _classified(image: Any, x: Any, classes: int, dropout: float, name: str) -> keras.Model:
+def _looks(image: Any, size: int, zooms: Sequence[float], mirrored: bool) -> Any:
+    """The whole picture and its middles, at the resolution of the closest look, one after another in the batch."""
+    side = round(size / max(zooms, default=1))
+    looks = []
+    for zoom in (1.0, *zooms):
+        margin = round(size * (1 - 1 / zoom) / 2)
+        middle = ops.image.crop_images(image, margin, margin, margin, margin) if margin else image
+        # Not Keras's layer for it: called without saying whether in training, it says yes to all that follow.
+        looks.append(ops.image.resize(middle, (side, side)))
+    if mirrored:
+        # Across the diagonal: every exporter and runtime swaps axes, not all turn one round.
+        looks += [ops.transpose(look, (0, 2, 1, 3)) for look in looks]
+    return ops.concatenate(looks, axis=0)
+
+
+def _classified(image: Any, x: Any, classes: int, dropout: float, name: str, looks: int = 1) -> keras.Model:
     x = layers.GlobalAveragePooling2D(name="pool")(x)
+    if looks > 1:
+        x = ops.mean(ops.reshape(x, (looks, -1, x.shape[-1])), axis=0)
     x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
     probabilities = layers.Softmax(name="probabilities")(logits)
@@ -151,6 +174,8 @@ def compact_network(
     repeats: int = 3,
     dropout: float = 0.3,
     excite: bool = False,
+    zooms: Sequence[float] = (),
+    mirrored: bool = False,
 ) -> keras.Model:
     """Two full convolutions down to a quarter of the input's resolution, then separable blocks.
 
@@ -172,14 +197,29 @@ def compact_network(
         Dropout before the last layer, in training.
     excite
         Squeeze-and-excitation in every block.
+    zooms
+        Further looks at the picture, with the same weights: at its middle, enlarged by so much. What is seen in all is
+        averaged. A look costs as much as the network without any at ``size / max(zooms)`` pixels.
+    mirrored
+        Look at each of these mirrored too, where that changes no label (`LabelScheme.mirror_safe`).
 
     Returns
     -------
     keras.Model
         Input ``image`` float32 ``(n, size, size, 3)`` RGB 0-255, output ``{"probabilities": (n, classes)}``.
+
+    Raises
+    ------
+    InputError
+        A zoom that does not enlarge, or leaves less than `CLOSEST` pixels.
     """
-    image, x = _image(size)
+    if zooms and not (min(zooms) > 1 and size / max(zooms) >= CLOSEST):
+        raise InputError(
+            f"no looks at {size} px enlarged by {', '.join(f'{z:g}' for z in zooms)}",
+            f"enlarge by more than 1, and leave at least {CLOSEST} px",
+        )
+    image, x = _image(size, zooms, mirrored)
     x = _convolution(x, widths[0], 2, "stem")
     x = _convolution(x, widths[1], 2, "down")
     x = _levels(x, widths[2:], repeats, partial(_separable, excite=excite))
-    return _classified(image, x, classes, dropout, "compact")
+    return _classified(image, x, classes, dropout, "compact", (1 + len(zooms)) * (1 + mirrored))

@@ -8,9 +8,10 @@ import pytest
 from keras import layers
 
 from edgegal.errors import InputError
+from edgegal.explain.activations import layer_maps
 from edgegal.explain.gradcam import grad_cam
 from edgegal.frames import View
-from edgegal.models.classifier import separable_network
+from edgegal.models.classifier import compact_network, separable_network
 from edgegal.models.course import two_convolution_network
 from edgegal.models.vgg16 import vgg16_network
 
@@ -93,6 +94,16 @@ def test_our_networks_are_looked_into_at_their_last_rectified_maps(
     assert maps.heat.min() >= 0
     assert maps.heat.max() <= 1
     np.testing.assert_allclose(maps.probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_network_that_looks_several_times_is_mapped_where_it_sees_all() -> None:
+    """Its first look shows the whole picture in a grid of its own, whatever the others see."""
+    several = compact_network(4, 48, zooms=(1.5,))
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3)).astype(np.uint8)
+    maps = grad_cam(several, pictures)
+    assert maps.heat.shape == (2, 4, 4)
+    assert maps.grid.step == 48 / 4
+    assert {m.maps.shape[0] for m in layer_maps(several, pictures)} == {2}
 
 
 def test_a_layer_can_be_chosen_and_an_unknown_one_is_answered_with_all(averaging: keras.Model, noise: View) -> None:

@@ -39,6 +39,22 @@ def test_a_cell_lies_where_its_gradient_comes_from(size: int, padding: str) -> N
         )
 
 
+def test_cut_off_margins_move_the_cells() -> None:
+    image = keras.Input((48, 48, 1), name="image")
+    x = layers.Conv2D(1, 3, kernel_initializer="ones", name="conv")(layers.Cropping2D(8, name="middle")(image))
+    model = keras.Model(image, x)
+    grids = {site.path: site.grid for site in survey(model)}
+    assert grids == {"middle": Grid(8.5, 1), "conv": Grid(9.5, 1)}
+    assert _centroid(model, "conv", 0) == pytest.approx(9.5)
+
+
+def test_a_picture_resized_by_no_layer_is_seen_whole() -> None:
+    image = keras.Input((48, 48, 1), name="image")
+    smaller = keras.ops.image.resize(image, (16, 16))
+    x = layers.Conv2D(1, 3, kernel_initializer="ones", name="conv")(smaller)
+    assert [site.grid for site in survey(keras.Model(image, x))] == [Grid(4.5, 3)]
+
+
 def test_a_shortcut_with_a_stride_of_its_own_is_counted_once() -> None:
     image = keras.Input((32, 32, 1), name="image")
     padded = layers.ZeroPadding2D(1)(image)
