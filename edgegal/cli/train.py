@@ -125,6 +125,9 @@ def classifier(
         ..., "--data", help="Dataset: a name from `edgegal data list`, folder:DIR or csv:FILE; repeatable."
     ),
     out: Path = _OUT,
+    apart_from: list[str] = typer.Option(
+        [], "--apart-from", help="Set to test on later: galaxies of its test part are not learned; repeatable."
+    ),
     scheme: str = typer.Option("", "--scheme", help="Label scheme to train for; the only set's own when empty."),
     architecture: str = typer.Option(
         "compact",
@@ -132,12 +135,15 @@ def classifier(
         help="compact, compact-excite, separable, inverted-residual, two-convolution; to teach: efficientnet-lite0.",
     ),
     teacher: list[Path] = typer.Option(
-        [], "--teacher", help="Trained classifier to learn from, on unlabelled pictures too; repeatable."
+        [],
+        "--teacher",
+        help="Trained classifier to learn from, on unlabelled pictures too; or a bundle's; repeatable.",
     ),
-    start: Path | None = typer.Option(
-        None,
+    start: list[Path] = typer.Option(
+        [],
         "--start",
-        help="Classifier of the architecture to go on from, of these classes or others: a trained one, or a bundle's.",
+        help="Classifier of the architecture to go on from, of these classes or others: a trained one, or a bundle's. "
+        "Of several of the same classes, the mean of their weights.",
     ),
     epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
     batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),
@@ -145,6 +151,10 @@ def classifier(
     crop_scale: float | None = typer.Option(
         None, "--crop-scale", min=1, max=4, help="Side of a crop over its galaxy's box; that of the device by default."
     ),
+    zoom: list[float] = typer.Option(
+        [], "--zoom", help="Look at the middle of a crop too, enlarged by this; repeatable. For the compact ones."
+    ),
+    mirrored: bool = typer.Option(False, "--mirrored/--as-seen", help="Look at mirror images of these too."),
     rate: float | None = typer.Option(None, "--rate", min=1e-7, help="Peak learning rate; the architecture's own."),
     balance: float = typer.Option(0.5, "--balance", min=0, max=1, help="0: classes as common as they are; 1: equal."),
     adjust: float = typer.Option(
@@ -161,10 +171,10 @@ def classifier(
     as_json: bool = _JSON,
 ) -> None:
     """Train a compact classifier. Interrupt and run again to go on after the last whole epoch."""
-    from edgegal.cli.training import begun_from, finish, opened, resuming, teachers
-    from edgegal.training.classifier import CROP_SCALE, ClassifierSettings, train_classifier
+    from edgegal.cli.training import averaged, begun_from, finish, opened, resuming, teachers
+    from edgegal.training.classifier import CROP_SCALE, ClassifierSettings, built_like, train_classifier
 
-    sets, target = opened(data, scheme)
+    sets, target = opened(data, scheme, apart_from)
     settings = ClassifierSettings(
         architecture,
         size,
@@ -178,18 +188,17 @@ def classifier(
         even=even,
         keep=keep,
         adjust=adjust,
+        zooms=tuple(zoom),
+        mirrored=mirrored,
         seed=seed,
     )
     taught_by = teachers(teacher, target)
-    begin, description = None, None
-    if start:
-        begin, description = begun_from(
-            start, "classifier", lambda d: settings.network.build(len(d.labels), d.preprocess.width)
-        )
+    begin, begun_as = (
+        averaged([begun_from(each, "classifier", built_like) for each in start]) if start else (None, None)
+    )
     scale = crop_scale or CROP_SCALE
-    theirs = description.labels if description else None
     with resuming(out) as state:
-        trained = train_classifier(sets, target, settings, taught_by, begin, scale, state=state, start_labels=theirs)
+        trained = train_classifier(sets, target, settings, taught_by, begin, scale, state=state, start_as=begun_as)
     finish(trained, out, as_json)
 
 

@@ -1,11 +1,13 @@
 """What the training verbs share: going on after an interruption, and saying what came out."""
 
 import json
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from edgegal.labels import LabelScheme
     from edgegal.training.distillation import Teacher
 
-__all__ = ["anchors_asked", "begun_from", "finish", "opened", "resuming", "teachers"]
+__all__ = ["anchors_asked", "averaged", "begun_from", "finish", "opened", "resuming", "teachers"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_LOG = logging.getLogger(__name__)
 
 _STATE = ".resume"
 
@@ -91,6 +95,32 @@ def begun_from(
     return model, described
 
 
+def averaged(
+    networks: "Sequence[tuple[Any, ClassifierDescription | DetectorDescription]]",
+) -> "tuple[Any, ClassifierDescription | DetectorDescription]":
+    """The first network with the mean of all their weights (Wortsman et al. 2022, model soups), and what it is.
+
+    Networks that went on from the same one differ so little that their mean answers better than each of them; others
+    have nothing in common, and their mean answers nothing.
+
+    Raises
+    ------
+    InputError
+        They have other classes, or are of several architectures.
+    """
+    (model, first), *others = networks
+    if any(other.labels != first.labels for _, other in others):
+        raise InputError("the networks to start from have different classes", "name such as have the same")
+    weights = [each.get_weights() for each, _ in networks]
+    if len({tuple(w.shape for w in each) for each in weights}) > 1:
+        raise InputError("the networks to start from differ in their layers", "name such as are of one architecture")
+    model.set_weights([sum(same) / len(weights) for same in zip(*weights, strict=True)])
+    if not others:
+        return model, first
+    title = f"{first.provenance.architecture}, mean of {len(networks)} networks"
+    return model, first.model_copy(update={"provenance": first.provenance.model_copy(update={"architecture": title})})
+
+
 def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json: bool) -> None:
     """Save a trained network, let go of the state of its training, and print what it is."""
     from edgegal.models.artefact import save_trained
@@ -107,42 +137,51 @@ def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json:
     typer.echo(f"last epoch: {figures}")
 
 
-def teachers(folders: Sequence[Path], scheme: "LabelScheme") -> list["Teacher"]:
-    """The trained classifiers in `folders`; `InputError` when the classes of one do not map to those of `scheme`."""
+def teachers(names: Sequence[Path], scheme: "LabelScheme") -> list["Teacher"]:
+    """Trained classifiers, in folders or bundles; `InputError` when classes of one do not map to those of `scheme`."""
     from edgegal.bundle.manifest import ClassifierDescription
     from edgegal.labels import label_map
     from edgegal.labels import scheme as scheme_named
-    from edgegal.models.artefact import load_trained
+    from edgegal.training.classifier import built_like
     from edgegal.training.distillation import Teacher
 
     found = []
-    for folder in folders:
-        model, description = load_trained(folder)
+    for name in names:
+        model, description = begun_from(name, "classifier", built_like)
         try:
             if not isinstance(description, ClassifierDescription):
-                raise InputError(f"{folder} is no classifier")
+                raise InputError(f"{name} is no classifier")
             theirs = scheme if description.labels == scheme.labels else scheme_named(description.scheme)
             label_map(theirs, scheme)
         except InputError as error:
             raise InputError(
-                f"{folder} cannot teach {scheme.name}: its classes are {', '.join(description.labels)}",
+                f"{name} cannot teach {scheme.name}: its classes are {', '.join(description.labels)}",
                 f"train it with --scheme {scheme.name}",
             ) from error
         found.append(Teacher(model, description.preprocess.crop_scale, theirs))
     return found
 
 
-def opened(names: Sequence[str], scheme: str) -> tuple[list["PictureSet"], "LabelScheme"]:
+def opened(
+    names: Sequence[str], scheme: str, apart_from: Sequence[str] = ()
+) -> tuple[list["PictureSet"], "LabelScheme"]:
     """Sets to train with, each with its own labels, and the scheme asked for or the one they share.
 
-    The folders or names of ``folder:`` and ``csv:`` sets are read as classes of the scheme asked for.
+    The folders or names of ``folder:`` and ``csv:`` sets are read as classes of the scheme asked for. Training pictures
+    of galaxies in the test part of a set of `apart_from` are left out.
     """
-    from edgegal.data import open_dataset
+    from edgegal.data import open_dataset, without_leaks
+    from edgegal.data.leakage import comparable
     from edgegal.data.registry import bare_name
     from edgegal.labels import scheme as scheme_named
 
     target = scheme_named(scheme) if scheme else None
     sets = [open_dataset(name, scheme if scheme and ":" in bare_name(name) else None) for name in names]
+    apart = [open_dataset(name) for name in apart_from]
+    for one, other in product(sets, apart):
+        if not comparable(one, other):
+            _LOG.warning("nothing tells which galaxies %s and %s share: none is left out", one.name, other.name)
+    sets = list(without_leaks(sets, apart))
     own = {s.scheme.labels: s.scheme for s in sets}
     if target is None and len(own) > 1:
         raise InputError("the sets have different classes", "name the classes of the network with --scheme")

@@ -1,6 +1,7 @@
 """Training of a classifier on labelled cutouts of one set or several, and on what teachers see in unlabelled ones."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from edgegal.bundle.manifest import ClassifierDescription
+from edgegal.bundle.manifest import ClassifierDescription, DetectorDescription
 from edgegal.data import PictureSet
 from edgegal.data.framing import CROP_SCALE, framed
 from edgegal.data.leakage import without_leaks
@@ -29,18 +30,20 @@ from edgegal.preprocess import Preprocess, Stretch
 from edgegal.training.abstention import answers_by_side, choose_abstention, smallest_side
 from edgegal.training.augmentation import TELESCOPE, Augmentation
 from edgegal.training.batches import PictureBatches
-from edgegal.training.distillation import Teacher, evened, opinions, soft_targets
+from edgegal.training.distillation import Teacher, evened, known_classes, opinions, soft_targets
 from edgegal.training.fit import fit
 from edgegal.training.imbalance import class_weights
 from edgegal.training.provenance import provenance
 from edgegal.training.schedule import averaged_adamw
 from edgegal.training.targets import candidate_crossentropy, candidate_hits, candidates
+from edgegal.training.transfer import HEAD
 
 __all__ = [
     "ARCHITECTURES",
     "CROP_SCALE",
     "Architecture",
     "ClassifierSettings",
+    "built_like",
     "calibrated",
     "fit_classifier",
     "fit_temperature",
@@ -56,9 +59,9 @@ _SIDE = 128
 """Pictures are kept at this many pixels, or the network's own if more, and shrunk after they were turned."""
 
 
-def _compact_excited(classes: int, size: int) -> keras.Model:
+def _compact_excited(classes: int, size: int, zooms: Sequence[float] = (), mirrored: bool = False) -> keras.Model:
     """As many parameters as the compact network: narrower, for what squeeze-and-excitation takes."""
-    return compact_network(classes, size, widths=(16, 36, 56, 92), excite=True)
+    return compact_network(classes, size, widths=(16, 36, 56, 92), excite=True, zooms=zooms, mirrored=mirrored)
 
 
 def _pretrained_lite(classes: int, size: int) -> keras.Model:
@@ -85,19 +88,33 @@ class Architecture:
         Peak learning rate of AdamW.
     decay
         Weight decay.
+    looks_again
+        Whether `build` takes zooms and mirror images.
     """
 
-    build: Callable[[int, int], keras.Model]
+    build: Callable[..., keras.Model]
     title: str
     size: int
     batch: int
     rate: float
     decay: float
+    looks_again: bool = False
+
+    def network(self, classes: int, size: int, zooms: Sequence[float] = (), mirrored: bool = False) -> keras.Model:
+        """An untrained network; `InputError` when it looks once and is asked for more."""
+        if not (zooms or mirrored):
+            return self.build(classes, size)
+        if not self.looks_again:
+            able = ", ".join(name for name, a in ARCHITECTURES.items() if a.looks_again)
+            raise InputError(f"a {self.title} looks at a picture once", f"ask for no more, or use one of: {able}")
+        return self.build(classes, size, zooms=zooms, mirrored=mirrored)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "compact": Architecture(compact_network, "compact separable CNN", 96, 64, 4e-3, 1e-3),
-    "compact-excite": Architecture(_compact_excited, "compact squeeze-excite CNN", 96, 64, 4e-3, 1e-3),
+    "compact": Architecture(compact_network, "compact separable CNN", 96, 64, 4e-3, 1e-3, looks_again=True),
+    "compact-excite": Architecture(
+        _compact_excited, "compact squeeze-excite CNN", 96, 64, 4e-3, 1e-3, looks_again=True
+    ),
     "separable": Architecture(separable_network, "separable CNN", 64, 64, 4e-3, 1e-3),
     "inverted-residual": Architecture(inverted_residual_network, "inverted-residual CNN", 64, 64, 4e-3, 1e-3),
     "two-convolution": Architecture(two_convolution_network, "two-convolution CNN", 64, 64, 1e-3, 1e-3),
@@ -140,6 +157,11 @@ class ClassifierSettings:
     adjust
         Power of the classes' frequencies that is divided out of the trained network's probabilities (Menon et al. 2021,
         post-hoc logit adjustment): 0 leaves them, 1 makes all classes as likely before the picture is seen.
+    zooms
+        Enlargements at which the network looks at the middle of a picture too: see
+        `edgegal.models.classifier.compact_network`.
+    mirrored
+        Let it look at mirror images of these too.
     augmentation
         How pictures vary.
     seed
@@ -159,6 +181,8 @@ class ClassifierSettings:
     even: float = 0.0
     keep: float = 0.0
     adjust: float = 0.0
+    zooms: tuple[float, ...] = ()
+    mirrored: bool = False
     augmentation: Augmentation = TELESCOPE
     seed: int = 0
 
@@ -171,6 +195,36 @@ class ClassifierSettings:
             raise InputError(
                 f"no architecture called {self.architecture!r}", f"use one of: {', '.join(ARCHITECTURES)}"
             ) from None
+
+
+def built_like(description: ClassifierDescription | DetectorDescription) -> keras.Model:
+    """An untrained network like the one described; `InputError` when its architecture has no name here."""
+    title = description.provenance.architecture
+    for architecture in ARCHITECTURES.values():
+        if title.startswith(f"{architecture.title},"):
+            return architecture.network(len(description.labels), description.preprocess.width, *_looks_told(title))
+    raise InputError(
+        f"nothing here builds the classifier called {title!r}", "give the folder in which it was trained instead"
+    )
+
+
+def _told(zooms: Sequence[float], mirrored: bool) -> str:
+    """How a network's title tells its looks."""
+    if not (zooms or mirrored):
+        return ""
+    return f", looking at {' '.join(f'{zoom:g}x' for zoom in (1, *zooms))}{' and mirrored' if mirrored else ''}"
+
+
+def _how_it_learned(description: ClassifierDescription | DetectorDescription) -> str:
+    """What a network's title tells beyond the network."""
+    learned = re.search(r", (taught by|mean of) .*", description.provenance.architecture)
+    return learned[0] if learned else ""
+
+
+def _looks_told(title: str) -> tuple[tuple[float, ...], bool]:
+    """Zooms, and whether it looks at mirror images, as `_told` wrote them."""
+    looks = re.search(r", looking at 1x((?: [\d.]+x)*)( and mirrored)?", title)
+    return (tuple(float(zoom[:-1]) for zoom in looks[1].split()), bool(looks[2])) if looks else ((), False)
 
 
 @dataclass(frozen=True)
@@ -272,7 +326,7 @@ def train_classifier(
     stretch: Stretch = Stretch(),
     callbacks: Sequence[Any] = (),
     state: Path | None = None,
-    start_labels: Sequence[str] | None = None,
+    start_as: ClassifierDescription | DetectorDescription | None = None,
 ) -> tuple[Any, ClassifierDescription, dict[str, list[float]]]:
     """Train a classifier on the training splits and calibrate it on the validation splits.
 
@@ -288,7 +342,8 @@ def train_classifier(
     settings
         How it is trained.
     teachers
-        Trained classifiers of the same scheme or a finer one, whose opinions are learned, on unlabelled pictures too.
+        Trained classifiers of the same scheme, a finer one or part of it, whose opinions are learned; on unlabelled
+        pictures too, where they know all classes.
     start
         A trained classifier of the same architecture, of any scheme, to go on from.
     crop_scale
@@ -299,9 +354,9 @@ def train_classifier(
         Further Keras callbacks.
     state
         Folder from which an interrupted training goes on, as for `edgegal.training.fit.fit`.
-    start_labels
-        Classes of `start`, in order; those of `scheme` when None. The layer that tells classes is learned anew where
-        they are others.
+    start_as
+        What `start` is, where it has other classes than `scheme`, or is adjusted without training: where its weights
+        come from is kept then.
 
     Returns
     -------
@@ -316,19 +371,22 @@ def train_classifier(
         No such architecture, labels of a set say nothing about `scheme`, or what is asked for needs a network to go on
         from, of the same classes, or teachers.
     """
-    same_classes = start is not None and tuple(start_labels or scheme.labels) == scheme.labels
+    same_classes = start is not None and (start_as is None or start_as.labels == scheme.labels)
     _check(settings, bool(teachers), start is not None, same_classes)
+    if settings.mirrored and not scheme.mirror_safe:
+        raise InputError(f"mirrored pictures change their class in {scheme.name}", "let the network look at none")
     settings = replace(settings, augmentation=settings.augmentation.for_scheme(scheme.mirror_safe))
     network = settings.network
     size = settings.size or network.size
     keras.utils.set_random_seed(settings.seed)
-    model = network.build(len(scheme.labels), size)
+    model = network.network(len(scheme.labels), size, settings.zooms, settings.mirrored)
     if start is not None:
         _take_weights(model, start, same_classes)
     first = model.get_weights()
     data = without_leaks(data, data)
     margin = settings.augmentation.margin
-    train = [_training(s, scheme, bool(teachers), crop_scale * margin, settings.whole, size) for s in data]
+    known = known_classes(teachers, scheme)
+    train = [_training(s, scheme, known, crop_scale * margin, settings.whole, size) for s in data]
     if settings.simulated:
         train.append(_simulated(settings, scheme, stretch, crop_scale * margin, size))
     if settings.pairs:
@@ -341,7 +399,7 @@ def train_classifier(
     held = _held(data, scheme, crop_scale, size)
     targets = allowed
     if teachers:
-        targets = _taught(train, teachers, scheme, settings, crop_scale * margin)
+        targets = _taught(train, teachers, known, scheme, settings, crop_scale * margin)
     history: dict[str, list[float]] = {}
     if settings.epochs:
         history = fit_classifier(model, (pictures, targets), held, weights, settings, callbacks, state)
@@ -350,6 +408,11 @@ def train_classifier(
         _adjust(model, predict(model, held[0]).mean(axis=0), settings.adjust)
     calibration = calibrated(model, *held, crop_scale)
     taught = f", taught by {len(teachers)} network{'s' if len(teachers) > 1 else ''}" if teachers else ""
+    title = f"{network.title}, {size} px{_told(settings.zooms, settings.mirrored)}"
+    if settings.epochs or start_as is None:
+        came_from = provenance(f"{title}{taught}", model, data, [c.source for c in train], settings.seed)
+    else:
+        came_from = start_as.provenance.model_copy(update={"architecture": f"{title}{_how_it_learned(start_as)}"})
     description = ClassifierDescription(
         labels=scheme.labels,
         scheme=scheme.name,
@@ -357,9 +420,7 @@ def train_classifier(
         temperature=calibration["temperature"],
         abstain_below=calibration["abstain_below"],
         min_side_px=calibration["min_side_px"],
-        provenance=provenance(
-            f"{network.title}, {size} px{taught}", model, data, [c.source for c in train], settings.seed
-        ),
+        provenance=came_from,
     )
     return model, description, history
 
@@ -381,7 +442,7 @@ def _check(settings: ClassifierSettings, taught: bool, started: bool, same_class
 def _take_weights(model: Any, start: Any, same_classes: bool) -> None:
     """Give `model` the weights of `start`; the last layer stays as it is where the classes are others."""
     for layer in model.layers:
-        if not layer.weights or (layer is model.layers[-2] and not same_classes):
+        if not layer.weights or (layer.name == HEAD and not same_classes):
             continue
         try:
             layer.set_weights(start.get_layer(layer.name).get_weights())
@@ -438,7 +499,7 @@ def calibrated(
 
 def _adjust(model: Any, frequencies: NDArray[np.float32], power: float) -> None:
     """Divide a power of the classes' frequencies, ``(classes,)``, out of the probabilities that `model` gives."""
-    logits = model.get_layer("logits")
+    logits = model.get_layer(HEAD)
     kernel, bias = logits.get_weights()
     logits.set_weights([kernel, bias - power * np.log(np.clip(frequencies, 1e-6, 1))])
 
@@ -452,8 +513,10 @@ def predict(model: Any, pictures: View) -> NDArray[np.float32]:
 
 
 def _training(
-    data: PictureSet, scheme: LabelScheme, unlabelled: bool, scale: float, whole: bool, size: int
+    data: PictureSet, scheme: LabelScheme, known: NDArray[np.bool_], scale: float, whole: bool, size: int
 ) -> _Cutouts:
+    """Training pictures of a set; those without a label too where teachers know all classes."""
+    unlabelled = bool(known.all())
     train = data.subset("train", labelled=not unlabelled)
     if not unlabelled:
         allowed = candidates(train.labels, data.scheme, scheme)
@@ -503,6 +566,7 @@ def _held(
 def _taught(
     train: Sequence[_Cutouts],
     teachers: Sequence[Teacher],
+    known: NDArray[np.bool_],
     scheme: LabelScheme,
     settings: ClassifierSettings,
     scale: float,
@@ -514,7 +578,7 @@ def _taught(
         [
             c.allowed
             if o is None
-            else c.with_whole(soft_targets(c.allowed, evened(o, frequencies, settings.even), settings.trust))
+            else c.with_whole(soft_targets(c.allowed, evened(o, frequencies, settings.even), settings.trust, known))
             for c, o in zip(train, seen, strict=True)
         ]
     )

@@ -9,10 +9,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from edgegal.frames import View
-from edgegal.labels import LabelScheme, project
+from edgegal.labels import LabelScheme, label_map, project
 from edgegal.training.batches import PictureBatches
 
-__all__ = ["Teacher", "evened", "opinions", "soft_targets"]
+__all__ = ["Teacher", "evened", "known_classes", "opinions", "soft_targets"]
 
 _LEAST = 1e-6
 
@@ -34,6 +34,15 @@ class Teacher:
     model: Any
     crop_scale: float
     scheme: LabelScheme
+
+
+def known_classes(teachers: Sequence[Teacher], scheme: LabelScheme) -> NDArray[np.bool_]:
+    """Which classes of `scheme` all teachers know, ``(classes,)``; none where there are no teachers."""
+    classes = range(len(scheme.labels))
+    known = np.full(len(classes), bool(teachers))
+    for teacher in teachers:
+        known &= np.isin(classes, label_map(teacher.scheme, scheme))
+    return known
 
 
 def opinions(teachers: Sequence[Teacher], pictures: View, scale: float, scheme: LabelScheme) -> NDArray[np.float32]:
@@ -99,9 +108,14 @@ def evened(opinions: NDArray[np.float32], frequencies: NDArray[np.float32], powe
 
 
 def soft_targets(
-    candidates: NDArray[np.float32], opinions: NDArray[np.float32], trust: float = 0.5
+    candidates: NDArray[np.float32],
+    opinions: NDArray[np.float32],
+    trust: float = 0.5,
+    known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Distributions to learn: the opinions within what the labels allow, mixed with the label where it is one class.
+    """Targets to learn: the opinions within what the labels allow, mixed with the label where it is one class.
+
+    A picture that may be of a class that the teachers do not know keeps its candidates.
 
     Parameters
     ----------
@@ -111,10 +125,14 @@ def soft_targets(
         ``(n, classes)``.
     trust
         Share of the label in the mixture.
+    known
+        ``(classes,)`` which classes the teachers know; all when None.
     """
     allowed = candidates * np.clip(opinions, _LEAST, 1)
     within = allowed / allowed.sum(axis=1, keepdims=True)
     # The opinion about a picture whose class is known also tells how near other classes are.
-    known = candidates.sum(axis=1, keepdims=True) == 1
-    mixed: NDArray[np.float32] = np.where(known, trust * candidates + (1 - trust) * opinions, within).astype(np.float32)
-    return mixed
+    single = candidates.sum(axis=1, keepdims=True) == 1
+    mixed = np.where(single, trust * candidates + (1 - trust) * opinions, within)
+    beyond = np.zeros((len(candidates), 1), bool) if known is None else candidates[:, ~known].any(axis=1, keepdims=True)
+    targets: NDArray[np.float32] = np.where(beyond, candidates, mixed).astype(np.float32)
+    return targets

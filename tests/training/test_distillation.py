@@ -9,7 +9,7 @@ keras = pytest.importorskip("keras")
 import numpy as np  # noqa: E402
 
 from edgegal.labels import LabelScheme, scheme  # noqa: E402
-from edgegal.training.distillation import Teacher, evened, opinions, soft_targets  # noqa: E402
+from edgegal.training.distillation import Teacher, evened, known_classes, opinions, soft_targets  # noqa: E402
 
 pytestmark = pytest.mark.host
 
@@ -74,6 +74,22 @@ def test_targets_stay_within_what_labels_allow() -> None:
     found = soft_targets(allowed, seen, trust=0.5)
     np.testing.assert_allclose(found, [[0.6, 0.3, 0.1], [0.25, 0.75, 0], [0.1, 0.3, 0.6]], atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_what_teachers_do_not_know_is_left_to_the_labels() -> None:
+    """The teachers were never asked for the last class."""
+    allowed = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]], np.float32)
+    seen = np.array([[0.2, 0.8, 0.0]] * 4, np.float32)
+    found = soft_targets(allowed, seen, 0.5, np.array([True, True, False]))
+    np.testing.assert_allclose(found, [[0.6, 0.4, 0], [0.2, 0.8, 0], [0, 0, 1], [1, 0, 1]], atol=1e-6)
+
+
+def test_classes_that_all_teachers_know() -> None:
+    six = scheme("galaxy6")
+    five, all_six = (Teacher(None, 1.4, scheme(name)) for name in ("gz2-5class", "galaxy6"))
+    assert known_classes([five, all_six], six).tolist() == [True] * 5 + [False]
+    assert known_classes([all_six], scheme("h4")).all()
+    assert not known_classes([], six).any()
 
 
 def test_full_trust_leaves_the_label() -> None:

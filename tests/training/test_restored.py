@@ -17,12 +17,14 @@ from edgegal import zoo  # noqa: E402
 from edgegal.bundle import Bundle  # noqa: E402
 from edgegal.bundle.evaluation import read_classifier_set, read_detector_set  # noqa: E402
 from edgegal.bundle.manifest import ClassifierDescription  # noqa: E402
-from edgegal.cli.training import begun_from  # noqa: E402
+from edgegal.cli.training import averaged, begun_from, teachers  # noqa: E402
 from edgegal.errors import BundleError, InputError, MissingPartError  # noqa: E402
 from edgegal.inference import open_classifier, open_detector, tempered  # noqa: E402
+from edgegal.labels import scheme  # noqa: E402
 from edgegal.models.artefact import save_trained  # noqa: E402
 from edgegal.models.classifier import compact_network  # noqa: E402
 from edgegal.models.detector import build_detector  # noqa: E402
+from edgegal.training.classifier import built_like  # noqa: E402
 from edgegal.training.restored import restore  # noqa: E402
 
 TOPDOWN = "ssdlite-mobilenet-v2-topdown"
@@ -79,7 +81,7 @@ def test_a_classifier_answers_as_the_bundle_does() -> None:
         bundle = zoo.resolve(name)
         stage = bundle.manifest.classifier
         assert stage is not None
-        model = compact_network(len(stage.labels), stage.preprocess.width)
+        model = built_like(stage)
         restore(model, bundle, stage)
         pictures = read_classifier_set(bundle)[0][:8]
         calibrated = open_classifier(bundle, runtime="onnxruntime", precision="fp32")(pictures)
@@ -141,24 +143,77 @@ def test_without_onnx_it_says_what_to_install(galaxies: Bundle, monkeypatch: pyt
 
 
 def test_a_start_is_a_trained_network_or_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(description: Any) -> Any:
-        return compact_network(len(description.labels), description.preprocess.width)
-
     for start in (Path("four-classes"), zoo.resolve("four-classes").root):
-        model, description = begun_from(start, "classifier", build)
+        model, description = begun_from(start, "classifier", built_like)
         assert (description.scheme, model.output["probabilities"].shape[1]) == ("h4", 4)
     plain = description.model_dump(include=set(ClassifierDescription.model_fields))
     save_trained(model, ClassifierDescription.model_validate(plain), tmp_path / "trained")
-    again, _ = begun_from(tmp_path / "trained", "classifier", build)
+    again, _ = begun_from(tmp_path / "trained", "classifier", built_like)
     for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     (tmp_path / "four-classes").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert begun_from(Path("four-classes"), "classifier", build)[1].scheme == "h4"
+    assert begun_from(Path("four-classes"), "classifier", built_like)[1].scheme == "h4"
     with pytest.raises(InputError, match=r"no model\.json"):
-        begun_from(tmp_path, "detector", build)
+        begun_from(tmp_path, "detector", built_like)
     with pytest.raises(InputError, match="no detector"):
-        begun_from(Path("four-classes"), "detector", build)
+        begun_from(Path("four-classes"), "detector", built_like)
+
+
+def test_what_a_bundle_was_trained_as_is_read_from_its_title() -> None:
+    stage = zoo.resolve("four-classes").manifest.classifier
+    assert stage is not None
+    titles = {
+        "compact separable CNN, 48 px, taught by 2 networks": compact_network(4, 48),
+        "compact separable CNN, 48 px, looking at 1x 1.25x 1.5x, taught by 1 network": compact_network(
+            4, 48, zooms=(1.25, 1.5)
+        ),
+        "compact separable CNN, 48 px, looking at 1x 1.5x and mirrored": compact_network(
+            4, 48, zooms=(1.5,), mirrored=True
+        ),
+    }
+    for title, alike in titles.items():
+        said = stage.provenance.model_copy(update={"architecture": title})
+        size = replace(stage.preprocess, width=48, height=48)
+        model = built_like(stage.model_copy(update={"provenance": said, "preprocess": size}))
+        assert [op.name.rstrip("_0123456789") for op in model.operations] == [
+            op.name.rstrip("_0123456789") for op in alike.operations
+        ]
+    with pytest.raises(InputError, match="nothing here builds"):
+        built_like(stage.model_copy(update={"provenance": said.model_copy(update={"architecture": "another, 48 px"})}))
+
+
+def test_several_starts_are_averaged() -> None:
+    """Their mean, weight by weight; networks of other classes or layers have none."""
+    described = zoo.resolve("four-classes").manifest.classifier
+    other = zoo.resolve("galaxies").manifest.classifier
+    assert described is not None
+    assert other is not None
+    networks = [(compact_network(4, 32), described) for _ in range(3)]
+    wanted = [np.mean(same, axis=0) for same in zip(*(m.get_weights() for m, _ in networks), strict=True)]
+    model, said = averaged(networks)
+    assert said.labels == described.labels
+    assert said.provenance.architecture.endswith(", mean of 3 networks")
+    for one, mean in zip(model.get_weights(), wanted, strict=True):
+        np.testing.assert_allclose(one, mean, atol=1e-6)
+    with pytest.raises(InputError, match="different classes"):
+        averaged([networks[0], (compact_network(6, 32), other)])
+    with pytest.raises(InputError, match="differ in their layers"):
+        averaged([networks[0], (compact_network(4, 32, repeats=2), described)])
+
+
+def test_a_bundle_teaches() -> None:
+    (teacher,) = teachers([Path("four-classes")], scheme("h4"))
+    bundle = zoo.resolve("four-classes")
+    stage = bundle.manifest.classifier
+    assert stage is not None
+    assert (teacher.scheme.name, teacher.crop_scale) == ("h4", stage.preprocess.crop_scale)
+    pictures = read_classifier_set(bundle)[0][:4]
+    calibrated = open_classifier(bundle, runtime="onnxruntime", precision="fp32")(pictures)
+    raw = keras.ops.convert_to_numpy(teacher.model(pictures.astype(np.float32), training=False)["probabilities"])
+    np.testing.assert_allclose(tempered(raw, stage.temperature), calibrated, atol=1e-4)
+    with pytest.raises(InputError, match="cannot teach gz2-5class"):
+        teachers([Path("four-classes")], scheme("gz2-5class"))
 
 
 @pytest.mark.slow

@@ -15,12 +15,13 @@ pytestmark = pytest.mark.host
 
 keras = pytest.importorskip("keras", reason="training needs the host environment")
 
+from edgegal import zoo  # noqa: E402
 from edgegal.data import PictureSet, open_dataset  # noqa: E402
 from edgegal.data.fields import Field, compose_fields  # noqa: E402
 from edgegal.data.mixture import Ingredients  # noqa: E402
 from edgegal.errors import InputError  # noqa: E402
 from edgegal.labels import scheme  # noqa: E402
-from edgegal.models.classifier import separable_network  # noqa: E402
+from edgegal.models.classifier import compact_network, separable_network  # noqa: E402
 from edgegal.models.course import two_convolution_network  # noqa: E402
 from edgegal.models.detector import ANCHORS, DETECTORS, build_detector  # noqa: E402
 from edgegal.preprocess import Stretch  # noqa: E402
@@ -289,6 +290,76 @@ def test_opinions_of_teachers_and_blended_pairs_are_learned(tmp_path: Path, monk
     np.testing.assert_allclose(taught.sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_teacher_of_fewer_classes_says_nothing_of_pictures_without_a_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would call none of them a merger."""
+    from edgegal.data import open_dataset
+    from edgegal.labels import SCHEMES
+    from edgegal.training.distillation import Teacher
+
+    rows = [("train", label) for label in (*SCHEMES["galaxy6"].labels, "")] + [("val", "round")]
+    rng = np.random.default_rng(0)
+    for i in range(len(rows)):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), rng.normal(90, 30, (48, 48, 3)).clip(0, 255).astype(np.uint8))
+    lines = [f"{i}.png,{label},{split}" for i, (split, label) in enumerate(rows)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
+    data = open_dataset(f"csv:{tmp_path / 'labels.csv'}", "galaxy6")
+    learned = {}
+    settings = classifier.ClassifierSettings("separable", size=32, epochs=1)
+    for name in ("gz2-5class", "galaxy6"):
+        monkeypatch.setattr(
+            classifier,
+            "fit_classifier",
+            lambda model, train, *_, name=name, **__: learned.update({name: train[1]}) or {},
+        )
+        teacher = Teacher(separable_network(len(SCHEMES[name].labels), 32), 1.4, SCHEMES[name])
+        classifier.train_classifier([data], SCHEMES["galaxy6"], settings, [teacher])
+    five, six = learned["gz2-5class"], learned["galaxy6"]
+    assert (len(five), len(six)) == (6, 7)
+    np.testing.assert_array_equal(five[5], [0, 0, 0, 0, 0, 1])
+    assert 0 < six[5, 5] < 1
+
+
+def test_a_trained_network_is_given_looks_without_training(tmp_path: Path) -> None:
+    from edgegal.data import open_dataset
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for label in scheme("h4").labels:
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / "0.png"), rng.normal(90, 30, (48, 48, 3)).clip(0, 255).astype(np.uint8))
+    data = open_dataset(f"folder:{tmp_path}", "h4")
+    start = compact_network(4, 32)
+    settings = classifier.ClassifierSettings(size=48, epochs=0, zooms=(1.5,))
+    begun_as = zoo.resolve("four-classes").manifest.classifier
+    assert begun_as is not None
+    named = begun_as.provenance.model_copy(
+        update={"architecture": "compact separable CNN, 32 px, taught by 2 networks"}
+    )
+    model, description, _ = classifier.train_classifier(
+        [data],
+        data.scheme,
+        settings,
+        start=start,
+        crop_scale=2.4,
+        start_as=begun_as.model_copy(update={"provenance": named}),
+    )
+    said = "compact separable CNN, 48 px, looking at 1x 1.5x, taught by 2 networks"
+    assert description.provenance == named.model_copy(update={"architecture": said})
+    assert (description.preprocess.width, description.preprocess.crop_scale) == (48, 2.4)
+    for layer in start.layers:
+        for one, two in zip(layer.get_weights(), model.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_other_networks_look_once() -> None:
+    with pytest.raises(InputError, match="looks at a picture once") as error:
+        classifier.ARCHITECTURES["separable"].network(3, 48, (1.5,))
+    assert "compact, compact-excite" in str(error.value.mend)
+
+
 def test_the_layer_that_tells_classes_is_kept_for_the_same_classes_alone() -> None:
     """As many classes are not the same classes."""
     first, other, anew = (separable_network(3, 32) for _ in range(3))
@@ -319,10 +390,9 @@ def test_the_layer_that_tells_classes_is_kept_for_the_same_classes_alone() -> No
 def test_what_a_training_could_not_do_is_refused(asked: dict[str, float], started: bool, problem: str) -> None:
     settings = classifier.ClassifierSettings(size=32, **asked)  # type: ignore[arg-type]
     start = separable_network(6, 32) if started else None
+    begun_as = zoo.resolve("four-classes").manifest.classifier
     with pytest.raises(InputError, match=problem):
-        classifier.train_classifier(
-            [], scheme("galaxy6"), settings, start=start, start_labels=scheme("gz1-6class").labels
-        )
+        classifier.train_classifier([], scheme("galaxy6"), settings, start=start, start_as=begun_as)
 
 
 @pytest.mark.slow
