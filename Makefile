@@ -124,6 +124,8 @@ ZOO_SIX := $(ZOO_TRAIN) --scheme galaxy6 --pairs 500
 ZOO_FOUR := $(ZOO_TRAIN) --scheme h4 --pairs 500
 ZOO_TAUGHT := $(foreach i,1 2 3,--teacher $(ZOO)/teacher$(i))
 ZOO_ENSEMBLE := $(ZOO_TAUGHT) $(foreach i,0 1 2,--teacher $(ZOO)/six$(i) --teacher $(ZOO)/first$(i))
+ZOO_LOOKS := --epochs 0 --size 160 --crop-scale 2 --zoom 1.25 --zoom 1.6667
+ZOO_LOOKS_64 := --epochs 0 --size 96 --crop-scale 1.8 --zoom 1.2 --zoom 1.5
 zoo: .venv/.installed
 	$(ZOO_SIX) --architecture efficientnet-lite0 --epochs 10 --seed 1 --crop-scale 1.4 --out $(ZOO)/teacher1
 	$(ZOO_SIX) --architecture efficientnet-lite0 --epochs 10 --seed 2 --size 128 --out $(ZOO)/teacher2
@@ -133,14 +135,19 @@ zoo: .venv/.installed
 	    $(ZOO_SIX) $(ZOO_TAUGHT) --epochs 42 --balance 0.6 --seed $$i --out $(ZOO)/six$$i; \
 	    $(ZOO_FOUR) $(ZOO_TAUGHT) --epochs 42 --balance 1 --seed $$i --out $(ZOO)/first$$i; done
 	$(ZOO_FOUR) --start $(ZOO)/first2 --seed 102 $(ZOO_ENSEMBLE) --epochs 8 --rate 0.0015 --balance 0.6 --even 0.55 --keep 0.5 --adjust 0.15 --out $(ZOO)/four
+	$(ZOO_FOUR) $(ZOO_LOOKS) --start $(ZOO)/four --out $(ZOO)/four-looks
+	$(ZOO_SIX) $(ZOO_LOOKS_64) --start $(ZOO)/classifier --out $(ZOO)/six-looks
+	for i in 0 1 2; do \
+	    $(ZOO_FOUR) --start $(ZOO)/four --teacher $(ZOO)/four-looks --teacher $(ZOO)/six-looks --epochs 12 --rate 0.002 --balance 0.6 --even 0.5 --seed $$i --out $(ZOO)/third$$i; done
+	$(ZOO_FOUR) $(ZOO_LOOKS) --mirrored $(foreach i,0 1 2,--start $(ZOO)/third$(i)) --adjust 0.08 --out $(ZOO)/four-classes
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 6000 --epochs 7 --out $(ZOO)/detector1
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 5000 --epochs 3 --start $(ZOO)/detector1 --rate 1e-3 --seed 1 --out $(ZOO)/detector2
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12000 --epochs 5 --start $(ZOO)/detector2 --rate 1e-3 --seed 2 --out $(ZOO)/detector3
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 16000 --epochs 8 --start $(ZOO)/detector3 --seed 3 --out $(ZOO)/detector4
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12800 --epochs 8 --start $(ZOO)/detector4 --seed 4 --out $(ZOO)/detector5
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 10400 --epochs 8 --start $(ZOO)/detector5 --seed 5 --out $(ZOO)/detector
-	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/classifier --calibration gz2_kaggle_5class --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
-	.venv/bin/edgegal export $(ZOO)/four --calibration gz2_kaggle_5class --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
+	.venv/bin/edgegal export $(ZOO)/detector $(ZOO)/six-looks --calibration gz2_kaggle_5class --name galaxies --evaluation 100 --out edgegal/zoo/galaxies
+	.venv/bin/edgegal export $(ZOO)/four-classes --calibration gz2_kaggle_5class --name four-classes --evaluation 100 --out edgegal/zoo/four-classes
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data gz2_kaggle_5class --record
 	.venv/bin/edgegal compare edgegal/zoo/galaxies --data cutouts:gz2_kaggle_5class --data composed:gz2_kaggle_5class --record
