@@ -135,11 +135,11 @@ zoo: .venv/.installed
 	    $(ZOO_SIX) $(ZOO_TAUGHT) --epochs 42 --balance 0.6 --seed $$i --out $(ZOO)/six$$i; \
 	    $(ZOO_FOUR) $(ZOO_TAUGHT) --epochs 42 --balance 1 --seed $$i --out $(ZOO)/first$$i; done
 	$(ZOO_FOUR) --start $(ZOO)/first2 --seed 102 $(ZOO_ENSEMBLE) --epochs 8 --rate 0.0015 --balance 0.6 --even 0.55 --keep 0.5 --adjust 0.15 --out $(ZOO)/four
-	$(ZOO_FOUR) $(ZOO_LOOKS) --start $(ZOO)/four --out $(ZOO)/four-looks
-	$(ZOO_SIX) $(ZOO_LOOKS_64) --start $(ZOO)/classifier --out $(ZOO)/six-looks
+	$(ZOO_TRAIN) --scheme h4 $(ZOO_LOOKS) --start $(ZOO)/four --out $(ZOO)/four-looks
+	$(ZOO_TRAIN) --scheme galaxy6 $(ZOO_LOOKS_64) --start $(ZOO)/classifier --out $(ZOO)/six-looks
 	for i in 0 1 2; do \
 	    $(ZOO_FOUR) --start $(ZOO)/four --teacher $(ZOO)/four-looks --teacher $(ZOO)/six-looks --epochs 12 --rate 0.002 --balance 0.6 --even 0.5 --seed $$i --out $(ZOO)/third$$i; done
-	$(ZOO_FOUR) $(ZOO_LOOKS) --mirrored $(foreach i,0 1 2,--start $(ZOO)/third$(i)) --adjust 0.08 --out $(ZOO)/four-classes
+	$(ZOO_TRAIN) --scheme h4 $(ZOO_LOOKS) --mirrored $(foreach i,0 1 2,--start $(ZOO)/third$(i)) --adjust 0.08 --out $(ZOO)/four-classes
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 6000 --epochs 7 --out $(ZOO)/detector1
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --fields 5000 --epochs 3 --start $(ZOO)/detector1 --rate 1e-3 --seed 1 --out $(ZOO)/detector2
 	env -u OMP_NUM_THREADS .venv/bin/edgegal train detector --data gz2_kaggle_5class --data gz1_6class --architecture ssdlite-mobilenet-v2-topdown --fields 12000 --epochs 5 --start $(ZOO)/detector2 --rate 1e-3 --seed 2 --out $(ZOO)/detector3

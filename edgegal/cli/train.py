@@ -143,7 +143,7 @@ def classifier(
         [],
         "--start",
         help="Classifier of the architecture to go on from, of these classes or others: a trained one, or a bundle's. "
-        "Of several of the same classes, the mean of their weights.",
+        "Of several that went on from one network, the mean of their weights.",
     ),
     epochs: int = typer.Option(80, "--epochs", min=0, help="Passes over the pictures; 0 only adjusts --start."),
     batch: int | None = typer.Option(None, "--batch", min=1, help="Pictures a step; the architecture's own."),

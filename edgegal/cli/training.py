@@ -106,11 +106,16 @@ def averaged(
     Raises
     ------
     InputError
-        They have other classes, or are of several architectures.
+        They have other classes, learned from other data, or are of several architectures.
     """
     (model, first), *others = networks
     if any(other.labels != first.labels for _, other in others):
         raise InputError("the networks to start from have different classes", "name such as have the same")
+    if any(other.provenance.datasets != first.provenance.datasets for _, other in others):
+        raise InputError(
+            "the networks to start from learned from different data",
+            "name such as went on from one network with the same --data: others have no mean",
+        )
     weights = [each.get_weights() for each, _ in networks]
     if len({tuple(w.shape for w in each) for each in weights}) > 1:
         raise InputError("the networks to start from differ in their layers", "name such as are of one architecture")
@@ -128,13 +133,14 @@ def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json:
     model, description, history = trained
     save_trained(model, description, out, history)
     shutil.rmtree(out / _STATE, ignore_errors=True)
-    last = {name: values[-1] for name, values in history.items()}
+    last = {name: values[-1] for name, values in history.items() if values}
     if as_json:
         typer.echo(json.dumps({"out": str(out), "model": description.model_dump(mode="json"), "last_epoch": last}))
         return
     figures = ", ".join(f"{name} {value:.4f}" for name, value in last.items())
     typer.echo(f"{out}: {description.provenance.architecture}, {description.provenance.parameters:,} parameters")
-    typer.echo(f"last epoch: {figures}")
+    if figures:
+        typer.echo(f"last epoch: {figures}")
 
 
 def teachers(names: Sequence[Path], scheme: "LabelScheme") -> list["Teacher"]:

@@ -378,6 +378,8 @@ def train_classifier(
     settings = replace(settings, augmentation=settings.augmentation.for_scheme(scheme.mirror_safe))
     network = settings.network
     size = settings.size or network.size
+    if start_as is not None and not settings.epochs:
+        _tell_of_lost_looks(size, settings, start_as)
     keras.utils.set_random_seed(settings.seed)
     model = network.network(len(scheme.labels), size, settings.zooms, settings.mirrored)
     if start is not None:
@@ -437,6 +439,30 @@ def _check(settings: ClassifierSettings, taught: bool, started: bool, same_class
                 f"the network to start from has other classes: there is nothing to {what}",
                 "start from one of the same classes, or train for --epochs without --keep",
             )
+    learned = taught or settings.keep or settings.pairs or settings.simulated or settings.whole
+    if not settings.epochs and learned:
+        raise InputError(
+            "nothing is learned in 0 epochs",
+            "leave out --teacher, --keep, --pairs, --simulated and --whole, or train for some --epochs",
+        )
+
+
+def _tell_of_lost_looks(
+    size: int, settings: ClassifierSettings, start_as: ClassifierDescription | DetectorDescription
+) -> None:
+    """Warn where a network goes on without training, but looks otherwise at a galaxy than it did."""
+    zooms, mirrored = _looks_told(start_as.provenance.architecture)
+    closest = round(start_as.preprocess.width / max(zooms, default=1))
+    if (
+        len(zooms) > len(settings.zooms)
+        or mirrored > settings.mirrored
+        or closest != round(size / max(settings.zooms, default=1))
+    ):
+        _LOG.warning(
+            "it starts from a %s, at %g times the box: name its --size, --crop-scale and --zoom to keep that",
+            start_as.provenance.architecture,
+            start_as.preprocess.crop_scale,
+        )
 
 
 def _take_weights(model: Any, start: Any, same_classes: bool) -> None:
@@ -573,7 +599,8 @@ def _taught(
 ) -> NDArray[np.float32]:
     """What is learned of pictures with teachers: one opinion a galaxy, whole pictures included."""
     seen = [None if c.drawn else opinions(teachers, c.framed, scale, scheme) for c in train]
-    frequencies = np.concatenate([o for o in seen if o is not None]).mean(axis=0)
+    # Of a class that the teachers do not know, nothing is divided out: it would become likely out of nothing.
+    frequencies = np.where(known, np.concatenate([o for o in seen if o is not None]).mean(axis=0), 1)
     return np.concatenate(
         [
             c.allowed

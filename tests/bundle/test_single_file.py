@@ -106,7 +106,7 @@ def test_the_file_may_go_once_it_is_open(alone):
     path = alone()
     bundle = open_file(path)
     path.unlink()
-    assert open_classifier(bundle, precision="int8")(np.zeros((1, 64, 64, 3), np.uint8)).shape[0] == 1
+    assert open_classifier(bundle, precision="int8")(np.zeros((1, 96, 96, 3), np.uint8)).shape[0] == 1
 
 
 @NEEDS_TFLITE
@@ -165,7 +165,7 @@ def changed(document, **changes):
             lambda d: json.dumps(
                 changed(d, description=changed(d["description"], preprocess={"height": 32, "width": 32}))
             ),
-            r"has input \(1, 64, 64, 3\), its own metadata makes it \(1, 32, 32, 3\)",
+            r"has input \(1, 96, 96, 3\), its own metadata makes it \(1, 32, 32, 3\)",
         ),
         (lambda d: " " * (2**20 + 1), "more than 1 MiB of metadata"),
         (lambda d: b"\xff\xfe\xfa", "cannot be read"),

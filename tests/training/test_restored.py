@@ -198,6 +198,9 @@ def test_several_starts_are_averaged() -> None:
         np.testing.assert_allclose(one, mean, atol=1e-6)
     with pytest.raises(InputError, match="different classes"):
         averaged([networks[0], (compact_network(6, 32), other)])
+    elsewhere = described.provenance.model_copy(update={"datasets": ("others (train, n=5)",)})
+    with pytest.raises(InputError, match="learned from different data"):
+        averaged([networks[0], (networks[1][0], described.model_copy(update={"provenance": elsewhere}))])
     with pytest.raises(InputError, match="differ in their layers"):
         averaged([networks[0], (compact_network(4, 32, repeats=2), described)])
 

@@ -1,6 +1,7 @@
 """Losses, batches and whole small trainings, on TensorFlow and on JAX."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -354,6 +355,38 @@ def test_a_trained_network_is_given_looks_without_training(tmp_path: Path) -> No
             np.testing.assert_array_equal(one, two)
 
 
+def test_lost_looks_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """The shipped classifier looks three times, at 64 pixels each."""
+    shipped = zoo.resolve("galaxies").manifest.classifier
+    assert shipped is not None
+    kept = classifier.ClassifierSettings(size=96, epochs=0, zooms=(1.2, 1.5))
+    with caplog.at_level(logging.WARNING):
+        classifier._tell_of_lost_looks(96, kept, shipped)
+        classifier._tell_of_lost_looks(96, replace(kept, mirrored=True), shipped)
+    assert not caplog.text
+    for size, changed in ((96, replace(kept, zooms=())), (64, replace(kept, zooms=())), (144, kept)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            classifier._tell_of_lost_looks(size, changed, shipped)
+        assert "at 1.8 times the box: name its --size, --crop-scale and --zoom" in caplog.text
+
+
+def test_a_class_that_no_teacher_knows_is_not_taught() -> None:
+    """However much their opinions are evened out."""
+    from edgegal.training.distillation import Teacher
+
+    galaxy6 = scheme("galaxy6")
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype(np.uint8)
+    allowed = np.eye(6, dtype=np.float32)[[0, 1, 2, 4]]
+    cutouts = classifier._Cutouts(pictures, pictures[:0], allowed, "four pictures")
+    teacher = Teacher(separable_network(5, 32), 1.4, scheme("gz2-5class"))
+    known = np.array([True] * 5 + [False])
+    settings = classifier.ClassifierSettings(even=1.0)
+    taught = classifier._taught([cutouts], [teacher], known, galaxy6, settings, 1.4)
+    assert taught[:, 5].max() < 1e-5
+    assert taught[:, :5].min() > 1e-3
+
+
 def test_other_networks_look_once() -> None:
     with pytest.raises(InputError, match="looks at a picture once") as error:
         classifier.ARCHITECTURES["separable"].network(3, 48, (1.5,))
@@ -385,12 +418,14 @@ def test_the_layer_that_tells_classes_is_kept_for_the_same_classes_alone() -> No
         ({"epochs": 0}, True, "other classes"),
         ({"keep": 0.5}, True, "other classes"),
         ({"even": 0.5}, True, "no teachers"),
+        ({"epochs": 0, "pairs": 5}, None, "nothing is learned"),
     ],
 )
-def test_what_a_training_could_not_do_is_refused(asked: dict[str, float], started: bool, problem: str) -> None:
+def test_what_a_training_could_not_do_is_refused(asked: dict[str, float], started: bool | None, problem: str) -> None:
+    """A start of other classes, none, or, where None, one of the same."""
     settings = classifier.ClassifierSettings(size=32, **asked)  # type: ignore[arg-type]
-    start = separable_network(6, 32) if started else None
-    begun_as = zoo.resolve("four-classes").manifest.classifier
+    start = None if started is False else separable_network(6, 32)
+    begun_as = zoo.resolve("galaxies" if started is None else "four-classes").manifest.classifier
     with pytest.raises(InputError, match=problem):
         classifier.train_classifier([], scheme("galaxy6"), settings, start=start, start_as=begun_as)
 
