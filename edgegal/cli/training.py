@@ -133,7 +133,7 @@ def finish(trained: tuple[Any, Any, dict[str, list[float]]], out: Path, as_json:
     model, description, history = trained
     save_trained(model, description, out, history)
     shutil.rmtree(out / _STATE, ignore_errors=True)
-    last = {name: values[-1] for name, values in history.items() if values}
+    last = {name: values[-1] for name, values in history.items()}
     if as_json:
         typer.echo(json.dumps({"out": str(out), "model": description.model_dump(mode="json"), "last_epoch": last}))
         return
